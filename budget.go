@@ -1,0 +1,234 @@
+package autotune
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// errNoBudget is what a dial gets when every server connection of the budget
+// is taken. It stays inside: a caller's acquire waits for a token or for a
+// connection to come back, whichever is first.
+var errNoBudget = errors.New("autotune: the budget of server connections is used up")
+
+// budget counts the server connections of all generations and never lets them
+// exceed its size. A token is taken where a socket is dialled and given back
+// when the server has closed its end, so connections that are dying count.
+//
+// Taking never blocks: a dial that could block inside the pool underneath would
+// hold up its caller although another connection comes free meanwhile.
+//
+// All methods are safe for concurrent use.
+type budget struct {
+	mu   sync.Mutex
+	size int
+	open int
+	peak int           // highest open ever
+	free chan struct{} // closed when something came free; nil while nobody waits
+
+	wanted  atomic.Int32   // callers waiting; read on every release
+	closing sync.WaitGroup // sockets whose end is awaited
+}
+
+func (b *budget) take() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open >= b.size {
+		return false
+	}
+	b.open++
+	b.peak = max(b.peak, b.open)
+	return true
+}
+
+func (b *budget) give() {
+	b.mu.Lock()
+	b.open--
+	b.mu.Unlock()
+	b.poke()
+}
+
+// poke tells everybody who waits that a token or a connection may be free.
+func (b *budget) poke() {
+	if b.wanted.Load() == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.free != nil {
+		close(b.free)
+		b.free = nil
+	}
+}
+
+// subscribe returns a channel that closes when something comes free after the
+// call. Every subscribe needs one unsubscribe.
+func (b *budget) subscribe() <-chan struct{} {
+	b.wanted.Add(1)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.free == nil {
+		b.free = make(chan struct{})
+	}
+	return b.free
+}
+
+func (b *budget) unsubscribe() { b.wanted.Add(-1) }
+
+func (b *budget) snapshot() (open, peak, size int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.open, b.peak, b.size
+}
+
+func (b *budget) resize(size int) {
+	b.mu.Lock()
+	b.size = size
+	b.mu.Unlock()
+	b.poke()
+}
+
+// socket is the network connection of one server connection. It carries the
+// token of the budget, the permit of the gate while a caller holds it, and the
+// counters of the callers it served: they live here, and not in one shared
+// place, because only the holder writes them and so nothing contends.
+type socket struct {
+	net.Conn
+	pool *Pool
+	gen  *generation
+
+	acquiredAt atomic.Int64 // 0: not held by a caller
+	closedAt   atomic.Int64 // 0: open
+	completed  atomic.Int64 // times given back
+	service    atomic.Int64 // sum of the time held, ns
+	serviceSq  sumOfSquares
+
+	mu            sync.Mutex
+	established   bool // the session is up: later dials are cancel requests
+	closed        bool // Close was called
+	gone          bool // the server has closed its end: the token is back
+	permitPending bool // give the permit back when gone
+}
+
+// lingerTimeout bounds the wait for the server to close its end. A healthy
+// server needs about a millisecond; a machine that was cut off never answers,
+// and its tokens shall not be lost for longer than this.
+const lingerTimeout = 2 * time.Second
+
+// Close tells the server that no more will come and gives the token back when
+// the server has closed its end: until then its backend still counts.
+func (s *socket) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.closedAt.Store(s.pool.now())
+	s.mu.Unlock()
+
+	s.pool.budget.closing.Go(func() {
+		if c, ok := s.Conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+			_ = s.Conn.SetReadDeadline(time.Now().Add(lingerTimeout))
+			var rest [512]byte
+			for {
+				if _, err := s.Conn.Read(rest[:]); err != nil {
+					break
+				}
+			}
+		}
+		_ = s.Conn.Close()
+		s.mu.Lock()
+		s.gone = true
+		permit := s.permitPending
+		s.permitPending = false
+		s.mu.Unlock()
+		s.pool.ledger.remove(s)
+		s.pool.budget.give()
+		if permit {
+			s.pool.gate.release()
+		}
+	})
+	return nil
+}
+
+// releasePermitWhenGone gives the holder's permit back once the server has
+// noticed that the connection is closed: a query that was canceled may run on
+// for a while and its backend still uses the server.
+func (s *socket) releasePermitWhenGone() {
+	s.mu.Lock()
+	gone := s.gone
+	s.permitPending = !gone
+	s.mu.Unlock()
+	if gone {
+		s.pool.gate.release()
+	}
+}
+
+// socketKey is where a connection's custom data holds its socket, for when the
+// user's AfterNetConnect has wrapped the network connection.
+const socketKey = "autotune.socket"
+
+// socketOf finds the socket beneath a connection: two type assertions, where a
+// look-up in the custom data would cost as much as the gate.
+func socketOf(conn *pgx.Conn) *socket {
+	pg := conn.PgConn()
+	switch c := pg.Conn().(type) {
+	case *socket:
+		return c
+	case interface{ NetConn() net.Conn }: // TLS
+		if s, ok := c.NetConn().(*socket); ok {
+			return s
+		}
+	}
+	s, _ := pg.CustomData()[socketKey].(*socket)
+	return s
+}
+
+// guardDial makes the connection about to be opened with cfg take a token of
+// the budget where its socket is dialled.
+func (p *Pool) guardDial(gen *generation, cfg *pgx.ConnConfig) {
+	var current *socket // of this connection attempt; fallbacks dial one after the other
+	dial := cfg.DialFunc
+	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if current != nil && current.isEstablished() {
+			return dial(ctx, network, addr) // a cancel request: its own short socket, not a server connection
+		}
+		if !p.budget.take() {
+			return nil, errNoBudget
+		}
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			p.budget.give()
+			return nil, err
+		}
+		p.keepAlive(conn)
+		current = &socket{Conn: conn, pool: p, gen: gen}
+		p.ledger.add(current)
+		return current, nil
+	}
+	after := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		current.mu.Lock()
+		current.established = true
+		current.mu.Unlock()
+		conn.CustomData()[socketKey] = current
+		p.ledger.connected()
+		if after != nil {
+			return after(ctx, conn)
+		}
+		return nil
+	}
+}
+
+func (s *socket) isEstablished() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.established
+}

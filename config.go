@@ -1,0 +1,312 @@
+package autotune
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pgautotune/autotune/internal/sizing"
+)
+
+// Config is everything that can be set. The zero value of each field means its
+// default; only Pool is required. [ParseConfig] makes one from a connection
+// string. A Config may be changed until it is given to [NewWithConfig], which
+// copies it.
+type Config struct {
+	// Pool is the configuration of the pool underneath, as for pgxpool. Its
+	// hooks and tracers keep working. MaxConns, where it was set, is where the
+	// size starts and the default of Ceiling; MinConns likewise of Floor.
+	Pool *pgxpool.Config
+
+	// Profile presets the settings for a kind of service. Default: auto.
+	Profile Profile
+	// Workers is the number of parallel workers that the batch profile sizes
+	// the pool for. Default: GOMAXPROCS. Bounds: 1 to 10,000.
+	Workers int
+	// ConcurrentUsers scales the vector-count guideline above 100,000 vectors.
+	// Default: 100, the number it was written for. Bounds: 1 to 1,000,000.
+	ConcurrentUsers int
+
+	// Floor and Ceiling are the walls of the size's max and so of the limit, in
+	// connections. Default: 1 and, unless Pool.MaxConns was set, 200.
+	// Bounds: 1 ≤ Floor ≤ Ceiling ≤ 10,000.
+	Floor, Ceiling int
+	// Start is the size's max to begin with. Default: Pool.MaxConns.
+	// Bounds: Floor to Ceiling.
+	Start int
+	// Budget is the most server connections all generations together may hold,
+	// swaps included. The controller's own single connection comes on top.
+	// Default: Ceiling. Bounds: at least Ceiling, at most 20,000.
+	Budget int
+
+	// AcquireTimeout bounds every acquire, queueing and dialling together.
+	// Default: none; 10 s for vector, 30 s for batch. 0 is the default, a
+	// negative value switches it off.
+	AcquireTimeout time.Duration
+	// ConnectRetry is how long an acquire keeps trying, with exponential
+	// backoff, while the server cannot be reached or is starting. Default 2 s,
+	// negative: not at all.
+	ConnectRetry time.Duration
+	// ValidateBeforeUse pings every connection before a caller gets it, at the
+	// price of a round trip. Default: as pgxpool, after a second idle; always
+	// for batch.
+	ValidateBeforeUse bool
+
+	// Interval is the time between two looks of the controller. Default 1 s.
+	// Bounds: 100 ms to 1 min.
+	Interval time.Duration
+	// SwapTimeout bounds the checking and the warming of a new generation.
+	// Default 5 s. Bounds: 100 ms to 5 min.
+	SwapTimeout time.Duration
+	// DrainTimeout is how long the next swap waits for callers of the
+	// generation replaced before; their connections are never cut.
+	// Default 1 s. Bounds: 0 (exclusive) to 10 min.
+	DrainTimeout time.Duration
+
+	// Manual switches the controller off: the pool is resized only by Resize,
+	// SetLimit and Reconfigure, and nothing is read from the server.
+	Manual bool
+
+	// Logger gets what the pool does: changes as Info, holds as Debug. nil is
+	// silent.
+	Logger *slog.Logger
+	// Journal gets every observation and decision as JSON lines, enough to
+	// replay them. It is written by one goroutine; an error ends the journal,
+	// not the tuning. nil is none.
+	Journal Journal
+}
+
+// defaultCeiling is the ceiling where nobody set one: above the 150 of the
+// vector-count guideline, with room for its scaling by concurrent users. What
+// the server has room for is a bound of its own.
+const defaultCeiling = 200
+
+// ParseConfig makes a Config from a connection string in URL or keyword/value
+// form, with the pool_* settings of [pgxpool.ParseConfig]. It reads the PG*
+// environment variables as pgx does, and AUTOTUNE_PROFILE, DB_MAX_CONNECTIONS,
+// DB_MIN_CONNECTIONS, DB_CONNECTION_TIMEOUT (the acquire timeout),
+// DB_STATEMENT_TIMEOUT, DB_ENABLE_PREPARED_STATEMENTS and
+// DB_ENABLE_CONNECTION_VALIDATION where the connection string does not say
+// otherwise. Durations are Go durations, or bare numbers: below 1,000 seconds,
+// from 1,000 up milliseconds.
+func ParseConfig(connString string) (*Config, error) {
+	return parseConfig(connString, os.LookupEnv)
+}
+
+func parseConfig(connString string, env func(string) (string, bool)) (*Config, error) {
+	pool, err := pgxpool.ParseConfig(connString)
+	if err != nil {
+		return nil, fmt.Errorf("autotune: the connection string cannot be used: %w", err)
+	}
+	cfg := &Config{Pool: pool}
+	return cfg, cfg.readEnvironment(env)
+}
+
+func (c *Config) readEnvironment(env func(string) (string, bool)) error {
+	var errs []error
+	read := func(name string, set func(string) error) {
+		if v, ok := env(name); ok && v != "" {
+			if err := set(v); err != nil {
+				errs = append(errs, fmt.Errorf("autotune: environment variable %s: %w", name, err))
+			}
+		}
+	}
+	explicit := explicitSize(c.Pool)
+	read("AUTOTUNE_PROFILE", func(v string) error {
+		p, err := ParseProfile(v)
+		c.Profile = p
+		return err
+	})
+	read("DB_MAX_CONNECTIONS", func(v string) error {
+		n, err := parseCount(v, 1)
+		if err == nil && !explicit.max {
+			c.Pool.MaxConns, c.Ceiling = int32(n), n
+		}
+		return err
+	})
+	read("DB_MIN_CONNECTIONS", func(v string) error {
+		n, err := parseCount(v, 0)
+		if err == nil && !explicit.min {
+			c.Pool.MinConns = int32(n)
+		}
+		return err
+	})
+	read("DB_CONNECTION_TIMEOUT", func(v string) (err error) {
+		c.AcquireTimeout, err = parseTimeout(v)
+		return err
+	})
+	read("DB_STATEMENT_TIMEOUT", func(v string) error {
+		d, err := parseTimeout(v)
+		if _, set := c.Pool.ConnConfig.RuntimeParams["statement_timeout"]; err == nil && !set {
+			c.Pool.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(d.Milliseconds(), 10)
+		}
+		return err
+	})
+	read("DB_ENABLE_PREPARED_STATEMENTS", func(v string) error {
+		on, err := parseSwitch(v)
+		if err == nil && !on {
+			disablePreparedStatements(c.Pool.ConnConfig)
+		}
+		return err
+	})
+	read("DB_ENABLE_CONNECTION_VALIDATION", func(v string) (err error) {
+		c.ValidateBeforeUse, err = parseSwitch(v)
+		return err
+	})
+	return errors.Join(errs...)
+}
+
+func parseCount(s string, low int) (int, error) {
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil || n < low || n > maxCeiling {
+		return 0, fmt.Errorf("%q is not a number of connections from %d to %d", s, low, maxCeiling)
+	}
+	return n, nil
+}
+
+func parseTimeout(s string) (time.Duration, error) {
+	s = strings.TrimSpace(s)
+	d, err := time.ParseDuration(s)
+	if n, numErr := strconv.ParseInt(s, 10, 64); numErr == nil {
+		unit := time.Second
+		if n >= 1000 {
+			unit = time.Millisecond
+		}
+		d, err = time.Duration(n)*unit, nil
+		if n > math.MaxInt32 {
+			err = strconv.ErrRange
+		}
+	}
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%q is not a timeout: write a duration such as 10s or 300ms", s)
+	}
+	return d, nil
+}
+
+func parseSwitch(s string) (bool, error) {
+	switch strings.ToLower(strings.TrimSpace(s)) {
+	case "1", "t", "true", "y", "yes", "on":
+		return true, nil
+	case "0", "f", "false", "n", "no", "off":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", s)
+}
+
+const (
+	maxCeiling = 10_000 // far above what one server can hold; catches a slipped unit
+	maxBudget  = 20_000
+)
+
+// Validate says which knob is out of its bounds, all of them at once.
+func (c *Config) Validate() error {
+	_, _, err := c.complete()
+	return err
+}
+
+// complete returns a validated copy with every default filled in, and what the
+// profile made of it.
+func (c *Config) complete() (*Config, profileSettings, error) {
+	if c == nil || c.Pool == nil || c.Pool.ConnConfig == nil {
+		return nil, profileSettings{}, errors.New("autotune: Config.Pool is missing: make the Config with autotune.ParseConfig, or set Pool to the result of pgxpool.ParseConfig")
+	}
+	out := *c
+	out.Pool = c.Pool.Copy()
+	explicit := explicitSize(c.Pool)
+
+	var errs []error
+	bound := func(name string, v, low, high int) {
+		if v < low || v > high {
+			errs = append(errs, fmt.Errorf("autotune: Config.%s is %d, outside its bounds of %d to %d", name, v, low, high))
+		}
+	}
+	span := func(name string, v, low, high time.Duration) {
+		if v < low || v > high {
+			errs = append(errs, fmt.Errorf("autotune: Config.%s is %s, outside its bounds of %s to %s", name, v, low, high))
+		}
+	}
+	orDefault(&out.Profile, ProfileAuto)
+	if _, err := ParseProfile(string(out.Profile)); err != nil {
+		errs = append(errs, fmt.Errorf("autotune: Config.Profile: %w", err))
+	}
+	orDefault(&out.ConcurrentUsers, sizing.GuidelineUsers)
+	bound("ConcurrentUsers", out.ConcurrentUsers, 1, 1_000_000)
+	if c.Workers != 0 {
+		bound("Workers", out.Workers, 1, maxCeiling-2)
+	}
+	if c.Pool.MaxConns < 1 || c.Pool.MaxConns > maxCeiling {
+		errs = append(errs, fmt.Errorf("autotune: Config.Pool.MaxConns is %d, outside its bounds of 1 to %d", c.Pool.MaxConns, maxCeiling))
+	}
+	if c.Pool.MinConns < 0 || c.Pool.MinConns > maxCeiling {
+		errs = append(errs, fmt.Errorf("autotune: Config.Pool.MinConns is %d, outside its bounds of 0 to %d", c.Pool.MinConns, maxCeiling))
+	}
+	if c.Pool.HealthCheckPeriod <= 0 {
+		errs = append(errs, fmt.Errorf("autotune: Config.Pool.HealthCheckPeriod is %s and must be above 0", c.Pool.HealthCheckPeriod))
+	}
+	if out.Ceiling == 0 && explicit.max {
+		out.Ceiling = int(c.Pool.MaxConns)
+	}
+	settings := out.applyProfile(explicit)
+
+	orDefault(&out.Ceiling, defaultCeiling)
+	orDefault(&out.Floor, min(out.Ceiling, 1))
+	bound("Ceiling", out.Ceiling, 1, maxCeiling)
+	bound("Floor", out.Floor, 1, maxCeiling)
+	if out.Floor > out.Ceiling {
+		errs = append(errs, fmt.Errorf("autotune: Config.Floor (%d) is above Config.Ceiling (%d): lower the floor or raise the ceiling", out.Floor, out.Ceiling))
+	}
+	orDefault(&out.Budget, out.Ceiling)
+	bound("Budget", out.Budget, 1, maxBudget)
+	if out.Budget < out.Ceiling {
+		errs = append(errs, fmt.Errorf("autotune: Config.Budget (%d) is below Config.Ceiling (%d): the pool could never reach its ceiling", out.Budget, out.Ceiling))
+	}
+	if int(c.Pool.MinConns) > out.Ceiling {
+		errs = append(errs, fmt.Errorf("autotune: Config.Pool.MinConns (%d) is above the ceiling (%d)", c.Pool.MinConns, out.Ceiling))
+	}
+
+	out.AcquireTimeout = max(0, out.AcquireTimeout)
+	orDefault(&out.ConnectRetry, 2*time.Second)
+	out.ConnectRetry = max(0, out.ConnectRetry)
+	orDefault(&out.Interval, time.Second)
+	span("Interval", out.Interval, 100*time.Millisecond, time.Minute)
+	orDefault(&out.SwapTimeout, 5*time.Second)
+	span("SwapTimeout", out.SwapTimeout, 100*time.Millisecond, 5*time.Minute)
+	orDefault(&out.DrainTimeout, time.Second)
+	span("DrainTimeout", out.DrainTimeout, time.Nanosecond, 10*time.Minute)
+	if out.Logger == nil {
+		out.Logger = slog.New(slog.DiscardHandler)
+	}
+	if out.Start != 0 {
+		bound("Start", out.Start, max(1, out.Floor), out.Ceiling)
+		settings.start.Max = out.Start
+	}
+	settings.start.Max = min(max(settings.start.Max, out.Floor), out.Ceiling)
+	settings.start.Min = min(max(settings.start.Min, 0), settings.start.Max)
+	return &out, settings, errors.Join(errs...)
+}
+
+func orDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+// explicit tells which sizes of a pgxpool.Config somebody chose.
+type explicit struct{ max, min bool }
+
+// explicitSize compares a pool's sizes with what its connection string would
+// give without the pool_* settings, which pgxpool does not keep.
+func explicitSize(pool *pgxpool.Config) explicit {
+	params := connStringParams(pool.ConnString())
+	return explicit{
+		max: params["pool_max_conns"] || pool.MaxConns != defaultMaxConns(),
+		min: params["pool_min_conns"] || pool.MinConns != 0,
+	}
+}

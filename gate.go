@@ -1,0 +1,334 @@
+package autotune
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/puddle/v2"
+)
+
+// gate is the limit: a counting semaphore whose size can be changed at any
+// moment, with one FIFO queue in front of all generations of the pool.
+//
+// Keeping the queue here, and not in the pools underneath, is what makes a
+// hot-swap harmless: whoever waits when a new generation is published is
+// served by it, instead of being stranded in the old one.
+//
+// A permit is handed from its releaser straight to the first in the queue, so
+// a goroutine that releases and at once asks again cannot starve the others
+// (puddle issue 46). Lowering the limit takes no permit away: the surplus is a
+// debt, paid by the next releases.
+//
+// All methods are safe for concurrent use.
+type gate struct {
+	// state packs the callers queued (upper 32 bits) and the permits in use
+	// (lower 32 bits), so that the uncontended paths are one compare-and-swap.
+	// The queued half changes only while mu is held.
+	state atomic.Uint64
+	limit atomic.Int64 // negative: closed
+	peak  atomic.Int64 // highest in use + queued since the last snapshot
+
+	mu         sync.Mutex
+	head, tail *waiter // guarded by mu
+	stat       gateStat
+	enqueuedAt int64 // guarded by mu: sum over the queued of the instant they came
+	busySince  int64 // guarded by mu: when the queue was last found empty before it filled
+	now        func() int64
+
+	// onQueue, when set, is called without any lock whenever a caller has to
+	// queue: the moment at which more permits, if there are any, are worth
+	// finding.
+	onQueue func()
+}
+
+// gateStat are the cumulative figures of the slow path, guarded by gate.mu.
+type gateStat struct {
+	waited        int64         // granted after queueing
+	canceled      int64         // gave up while queued
+	waitNanos     int64         // sum of the time queued of both
+	canceledNanos int64         // the part of it that canceled callers waited
+	busyNanos     int64         // time during which somebody was queued
+	waits         waitHistogram // of the granted
+}
+
+const queuedOne = uint64(1) << 32
+
+func inUseOf(state uint64) int64  { return int64(uint32(state)) }
+func queuedOf(state uint64) int64 { return int64(state >> 32) }
+
+// waiter is one queued caller. ready has room for one, so granting never blocks.
+type waiter struct {
+	ready      chan struct{}
+	prev, next *waiter
+	since      int64
+	waited     int64 // set before ready
+	closed     bool  // set before ready: woken because the gate closed
+	queued     bool  // guarded by gate.mu: still in the list
+}
+
+var waiters = sync.Pool{New: func() any { return &waiter{ready: make(chan struct{}, 1)} }}
+
+func newGate(limit int, now func() int64) *gate {
+	g := &gate{now: now}
+	g.limit.Store(int64(limit))
+	return g
+}
+
+// acquire takes a permit, queueing if it must. It returns how long it queued.
+// The error is ctx's, or puddle.ErrClosedPool.
+func (g *gate) acquire(ctx context.Context) (time.Duration, error) {
+	if g.tryAcquire() {
+		return 0, nil
+	}
+	return g.acquireQueued(ctx)
+}
+
+// tryAcquire takes a permit only if one is free and nobody is queued for it.
+func (g *gate) tryAcquire() bool {
+	for {
+		s := g.state.Load()
+		if queuedOf(s) != 0 || inUseOf(s) >= g.limit.Load() {
+			return false
+		}
+		if g.state.CompareAndSwap(s, s+1) {
+			g.notePeak(s + 1)
+			return true
+		}
+	}
+}
+
+// notePeak raises the peak to what state holds. It is a read nearly always.
+func (g *gate) notePeak(s uint64) {
+	n := inUseOf(s) + queuedOf(s)
+	for {
+		old := g.peak.Load()
+		if n <= old || g.peak.CompareAndSwap(old, n) {
+			return
+		}
+	}
+}
+
+func (g *gate) acquireQueued(ctx context.Context) (time.Duration, error) {
+	if err := ctx.Err(); err != nil {
+		g.mu.Lock()
+		g.stat.canceled++
+		g.mu.Unlock()
+		return 0, err
+	}
+	w, err := g.enqueue()
+	if w == nil {
+		return 0, err
+	}
+	if g.onQueue != nil {
+		g.onQueue()
+	}
+	select {
+	case <-w.ready:
+		return g.granted(w)
+	case <-ctx.Done():
+		return g.abandon(w), ctx.Err()
+	}
+}
+
+// enqueue appends the caller to the queue, or takes a permit that became free
+// meanwhile and returns nil.
+func (g *gate) enqueue() (*waiter, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.limit.Load() < 0 {
+		return nil, puddle.ErrClosedPool
+	}
+	for {
+		s := g.state.Load()
+		if queuedOf(s) == 0 && inUseOf(s) < g.limit.Load() {
+			if g.state.CompareAndSwap(s, s+1) {
+				return nil, nil
+			}
+			continue
+		}
+		if g.state.CompareAndSwap(s, s+queuedOne) {
+			w := waiters.Get().(*waiter)
+			w.since, w.waited, w.closed, w.queued = g.now(), 0, false, true
+			g.push(w)
+			g.notePeak(s + queuedOne)
+			return w, nil
+		}
+	}
+}
+
+// granted ends the wait of a caller that was woken: with its permit, or
+// because the gate closed.
+func (g *gate) granted(w *waiter) (time.Duration, error) {
+	waited := time.Duration(w.waited)
+	closed := w.closed
+	waiters.Put(w)
+	if closed {
+		return waited, puddle.ErrClosedPool
+	}
+	return waited, nil
+}
+
+// abandon takes a caller out of the queue that will wait no longer. A permit
+// granted in the same instant goes to the next in the queue.
+func (g *gate) abandon(w *waiter) time.Duration {
+	g.mu.Lock()
+	waited := max(0, g.now()-w.since)
+	if w.queued {
+		g.remove(w)
+		g.state.Add(^(queuedOne - 1)) // one queued less
+		g.stat.canceled++
+		g.stat.waitNanos += waited
+		g.stat.canceledNanos += waited
+		g.mu.Unlock()
+	} else {
+		g.stat.waited--
+		g.stat.canceled++
+		g.stat.canceledNanos += waited
+		g.mu.Unlock()
+		<-w.ready
+		if !w.closed {
+			g.release()
+		}
+	}
+	waiters.Put(w)
+	return time.Duration(waited)
+}
+
+// release gives a permit back: to the first in the queue, unless the limit was
+// lowered meanwhile and the permit is owed.
+func (g *gate) release() {
+	for {
+		s := g.state.Load()
+		if queuedOf(s) != 0 {
+			break
+		}
+		if g.state.CompareAndSwap(s, s-1) {
+			return
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for {
+		s := g.state.Load()
+		if queuedOf(s) == 0 || inUseOf(s) > g.limit.Load() {
+			if g.state.CompareAndSwap(s, s-1) {
+				return
+			}
+			continue
+		}
+		if g.state.CompareAndSwap(s, s-queuedOne) { // in use stays: the permit changes hands
+			g.grantFirst()
+			return
+		}
+	}
+}
+
+// setLimit changes the limit at once, serving the queue as far as it reaches.
+func (g *gate) setLimit(limit int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.limit.Load() < 0 {
+		return
+	}
+	g.limit.Store(int64(limit))
+	for {
+		s := g.state.Load()
+		if queuedOf(s) == 0 || inUseOf(s) >= g.limit.Load() {
+			return
+		}
+		if g.state.CompareAndSwap(s, s-queuedOne+1) {
+			g.grantFirst()
+		}
+	}
+}
+
+// force takes n permits whatever the limit says, for connections that are in
+// use although no caller asked the gate for them (AcquireAllIdle).
+func (g *gate) force(n int) { g.notePeak(g.state.Add(uint64(n))) }
+
+// grantFirst wakes the first in the queue, whose permit has been booked. mu is held.
+func (g *gate) grantFirst() {
+	w := g.head
+	g.remove(w)
+	w.waited = max(0, g.now()-w.since)
+	g.stat.waited++
+	g.stat.waitNanos += w.waited
+	g.stat.waits.add(w.waited)
+	w.ready <- struct{}{}
+}
+
+// close turns everybody away from now on, the queue included. Permits in use
+// may still be released.
+func (g *gate) close() {
+	g.limit.Store(-1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.head != nil {
+		w := g.head
+		g.remove(w)
+		g.state.Add(^(queuedOne - 1))
+		w.waited, w.closed = max(0, g.now()-w.since), true
+		w.ready <- struct{}{}
+	}
+}
+
+func (g *gate) push(w *waiter) {
+	w.prev, w.next = g.tail, nil
+	if g.tail == nil {
+		g.head = w
+		g.busySince = w.since
+	} else {
+		g.tail.next = w
+	}
+	g.tail = w
+	g.enqueuedAt += w.since
+}
+
+func (g *gate) remove(w *waiter) {
+	if w.prev == nil {
+		g.head = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		g.tail = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next, w.queued = nil, nil, false
+	g.enqueuedAt -= w.since
+	if g.head == nil {
+		g.stat.busyNanos += max(0, g.now()-g.busySince)
+	}
+}
+
+// gateSnapshot is a consistent look at the gate.
+type gateSnapshot struct {
+	stat                 gateStat
+	limit, inUse, queued int64
+	peak                 int64 // highest in use + queued since the last snapshot
+}
+
+// peek reads the gate. Times of callers still queued are counted up to now.
+func (g *gate) peek() gateSnapshot {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := g.state.Load()
+	out := gateSnapshot{stat: g.stat, limit: g.limit.Load(), inUse: inUseOf(s), queued: queuedOf(s)}
+	if g.head != nil {
+		now := g.now()
+		out.stat.busyNanos += max(0, now-g.busySince)
+		out.stat.waitNanos += max(0, out.queued*now-g.enqueuedAt)
+	}
+	out.peak = max(g.peak.Load(), out.inUse+out.queued)
+	return out
+}
+
+// snapshot is peek for the one who counts peaks: it starts a new one.
+func (g *gate) snapshot() gateSnapshot {
+	out := g.peek()
+	g.peak.Store(0)
+	return out
+}

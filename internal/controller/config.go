@@ -1,0 +1,72 @@
+package controller
+
+import (
+	"time"
+
+	"github.com/pgautotune/autotune/internal/model"
+)
+
+// Config is what a controller is told once. It never changes while it runs, and
+// stands in the first line of every journal.
+type Config struct {
+	// Floor and Ceiling are the user's walls of max, Budget the server
+	// connections all generations may hold; in connections, at least 1.
+	Floor   int `json:"floor"`
+	Ceiling int `json:"ceiling"`
+	Budget  int `json:"budget"`
+
+	Objective model.Objective `json:"objective"`
+
+	// ProfileFloor is the profile's least max, MinShare its min as a share of
+	// max (5 is a fifth), FloorMin its least min; 0 where it has no say.
+	ProfileFloor int `json:"profile_floor,omitempty"`
+	MinShare     int `json:"min_share,omitempty"`
+	FloorMin     int `json:"floor_min,omitempty"`
+	// Guideline makes the vector-count guideline the least max.
+	Guideline bool `json:"guideline,omitempty"`
+	// FixedSize leaves max and min alone: only the limit is tuned.
+	FixedSize bool `json:"fixed_size,omitempty"`
+	// Users is the number of concurrent users of the guideline.
+	Users int `json:"users"`
+
+	// Interval is the usual time between two looks.
+	Interval time.Duration `json:"interval"`
+}
+
+// The constants of time. They are in this one place because they have to fit
+// together: learning moves must settle faster than they are measured, and be
+// measured faster than the load changes.
+const (
+	// historyHalfLife of the demand histogram: half of the weight within ten
+	// minutes, so that a size follows the hour and not the minute.
+	historyHalfLife = 10 * time.Minute
+
+	// fastLook is how often to look while learning: as often as a window can
+	// hold something countable at the 1,000 queries per second of a small server.
+	fastLook = 100 * time.Millisecond
+
+	// saturatedFor is how long callers must have queued without a break before
+	// the limit is moved to learn: shorter is a burst.
+	saturatedFor = 300 * time.Millisecond
+
+	// verifyFirst and verifyMost bound the time between two trials of another
+	// limit once the knee is known: two moves a minute at most.
+	verifyFirst = time.Minute
+	verifyMost  = 8 * time.Minute
+
+	// freezeAfter is how long the server may be out of sight before the size is
+	// frozen rather than held.
+	freezeAfter = 10 * time.Second
+
+	// shrinkAfter is how long a smaller max must have been enough when the knee
+	// says why, shrinkUnlearned when only the demand was low, and swapGap the least time between two swaps that only save connections: a
+	// swap reconnects everything, and the connections it saves are idle ones.
+	shrinkAfter     = time.Minute
+	shrinkUnlearned = 10 * time.Minute
+	swapGap         = 10 * time.Minute
+
+	// longestWindow is the longest gap between two looks that still describes
+	// one state of affairs; after a longer one (a stopped process, a suspended
+	// machine) the window is dropped.
+	longestWindow = 30 * time.Second
+)

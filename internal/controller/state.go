@@ -1,0 +1,69 @@
+package controller
+
+import (
+	"time"
+
+	"github.com/pgautotune/autotune/internal/model"
+	"github.com/pgautotune/autotune/internal/sizing"
+)
+
+// State is everything a controller remembers. It is a plain value: copying it is
+// a snapshot, and the zero value has seen nothing.
+type State struct {
+	Looks    int64         // observations taken into account
+	At       time.Duration // of the last one
+	Counters Counters      // of the last one
+
+	Demand  model.Demand
+	History model.Histogram // of the true demand for connections, by time
+
+	Limit int // as decided last; the pool's own may differ if moved by hand
+	Learn Learner
+
+	SightLostAt time.Duration // when the server went out of sight
+	Blind       bool
+	Server      Server // the last one seen
+
+	EnoughSince time.Duration // since when a smaller max has been enough
+	LastSwap    time.Duration // when a swap was last asked for; 0: never
+	LastReason  sizing.Reason
+}
+
+// window is what happened between two looks.
+type window struct {
+	model.Window
+	inUse     float64 // mean connections in use
+	saturated float64 // share of the time in which somebody queued, 0–1
+	waited    float64 // share of the granted that had to queue, 0–1
+}
+
+// between makes the window of two consecutive observations. ok is false when no
+// belief may rest on it: no time passed, too much did, or a counter fell.
+func between(at time.Duration, last, now Counters, peak, limit int, lastAt time.Duration) (w window, ok bool) {
+	w.Window = model.Window{
+		Elapsed:       at - lastAt,
+		Arrivals:      now.Arrivals - last.Arrivals,
+		Completions:   now.Completions - last.Completions,
+		Canceled:      now.Canceled - last.Canceled,
+		Waited:        now.Waited - last.Waited,
+		WaitTime:      now.WaitTime - last.WaitTime,
+		ServiceTime:   now.ServiceTime - last.ServiceTime,
+		InUseTime:     now.InUseTime - last.InUseTime,
+		SaturatedTime: now.SaturatedTime - last.SaturatedTime,
+		ServiceTimeSq: now.ServiceTimeSq - last.ServiceTimeSq,
+		Peak:          peak,
+		Limit:         limit,
+	}
+	if w.Elapsed <= 0 || w.Elapsed > longestWindow ||
+		w.Arrivals < 0 || w.Completions < 0 || w.Canceled < 0 || w.Waited < 0 ||
+		w.WaitTime < 0 || w.ServiceTime < 0 || w.InUseTime < 0 || w.SaturatedTime < 0 {
+		return w, false
+	}
+	dt := w.Elapsed.Seconds()
+	w.inUse = w.InUseTime.Seconds() / dt
+	w.saturated = min(1, w.SaturatedTime.Seconds()/dt)
+	if w.Arrivals > 0 {
+		w.waited = min(1, float64(w.Waited)/float64(w.Arrivals))
+	}
+	return w, true
+}

@@ -1,0 +1,332 @@
+// Package controller decides when and how far the pool moves. Read Step first:
+// it is the documented list of what happens at one look.
+//
+// The package is pure: no clock, no IO, no goroutine, no randomness. The live
+// tuner, the simulation and the replay of a journal call the same Step.
+package controller
+
+import (
+	"math"
+
+	"github.com/pgautotune/autotune/internal/model"
+	"github.com/pgautotune/autotune/internal/sizing"
+)
+
+// Step is the controller. The same config, state and observation always give the
+// same state and decision. The zero State is where every controller starts.
+//
+// An observation that cannot be believed (time going back, a counter that fell,
+// NaN) changes nothing but the memory of having seen it.
+func Step(cfg Config, s State, o Observation) (State, Decision) {
+	o = sane(o)
+	first := s.Looks == 0
+	if first {
+		s = start(s, o)
+	}
+	if !first && o.At <= s.At {
+		return s, s.hold(o, s.LastReason)
+	}
+
+	// Observe: what happened since the last look.
+	w, usable := between(o.At, s.Counters, o.Counters, o.Gauges.Peak, o.Gauges.Limit, s.At)
+	usable = usable && !first
+	s.Looks++
+	s.At, s.Counters = o.At, o.Counters
+
+	// Estimate: demand, from what callers wanted and not from what they got.
+	if usable {
+		s.estimateDemand(w, o)
+	}
+	s.see(o)
+	est := s.estimate(w, usable)
+
+	// Size: what the belief asks for within the walls.
+	walls := s.walls(cfg, o)
+	allowed := walls.Allowed()
+	rec := sizing.Recommend(sizing.Input{Estimate: est, Walls: walls, Vectors: s.vectors(), Users: cfg.Users, MinShare: cfg.MinShare, FloorMin: cfg.FloorMin})
+
+	d := s.hold(o, sizing.Steady)
+	d.Estimate, d.Recommendation = est, rec
+
+	// Decide.
+	switch {
+	case o.Frozen:
+		d.Action, d.Reason = Freeze, sizing.Operator
+		s.Learn.Episode = false
+	case s.Blind:
+		return s.freeze(o, d)
+	case first:
+		d.Reason = sizing.Start
+		s.LastReason = d.Reason
+		s.fit(cfg, o, allowed, &d)
+	case !usable:
+		d.Reason = s.LastReason
+	default:
+		s.decide(cfg, o, w, est, allowed, &d)
+	}
+	s.Limit, s.LastReason = d.Limit, d.Reason
+	return s, d
+}
+
+// start adopts the pool as it is: its size is the first good one.
+func start(s State, o Observation) State {
+	s.History = model.NewHistogram(historyHalfLife)
+	s.Limit = o.Gauges.Limit
+	s.At = o.At
+	s.SightLostAt = o.At
+	return s
+}
+
+// hold is the decision to leave everything as it is.
+func (s *State) hold(o Observation, reason sizing.Reason) Decision {
+	return Decision{At: o.At, Action: Hold, Reason: reason, Limit: o.Gauges.Limit, Max: o.Gauges.Max, Min: o.Gauges.Min, Bound: sizing.NoBound}
+}
+
+func (s *State) estimateDemand(w window, o Observation) {
+	if s.Demand.Observe(w.Window) != model.Counted {
+		return
+	}
+	// The mean of a window hides its burst, the peak overrates it: both count,
+	// the mean for the window's length, the peak for a tenth of it.
+	dt := w.Elapsed.Seconds()
+	r := s.Demand.Rates()
+	s.History.Add(o.At, r.Concurrency, 0.9*dt)
+	s.History.Add(o.At, math.Max(r.Concurrency, float64(o.Gauges.Peak)), 0.1*dt)
+}
+
+// see remembers the server and notices when it is out of sight.
+func (s *State) see(o Observation) {
+	if o.Server != nil {
+		s.Server, s.SightLostAt, s.Blind = *o.Server, o.At, false
+		return
+	}
+	s.Blind = true
+}
+
+func (s *State) estimate(w window, usable bool) model.Estimate {
+	e := model.Estimate{Rates: s.Demand.Rates(), Knee: s.Learn.Knee, PeakThroughput: s.Learn.PeakX}
+	e.DemandLower, e.DemandTarget, e.DemandUpper = s.History.Quantile(0.5), s.History.Quantile(0.95), s.History.Quantile(0.99)
+	if a := e.OfferedLoad; a > 0 {
+		e.Wanted = model.ErlangCServers(a, 0.05)
+	}
+	if usable {
+		e.Saturated = w.saturated
+	}
+	return e
+}
+
+func (s *State) vectors() float64 {
+	if !s.Server.Vectors.Installed {
+		return 0
+	}
+	return s.Server.Vectors.Rows
+}
+
+// walls are the hard limits that hold now.
+func (s *State) walls(cfg Config, o Observation) sizing.Walls {
+	w := sizing.Walls{Floor: cfg.Floor, Ceiling: cfg.Ceiling, Budget: cfg.Budget, ProfileFloor: cfg.ProfileFloor,
+		Open: o.Gauges.InUse + o.Gauges.Idle + o.Gauges.Connecting}
+	if cfg.Guideline {
+		w.ProfileFloor = max(w.ProfileFloor, sizing.Guideline(s.vectors(), cfg.Users))
+	}
+	if s.Server.MaxConnections > 0 {
+		w.ServerMax, w.ServerReserved = s.Server.MaxConnections, s.Server.Reserved
+		w.ServerOthers = s.Server.Others + 1 // the tuner's own
+	}
+	if o.Host != nil && o.Host.SharedBox && o.Host.RAMFree > 0 {
+		w.FreeBytes = o.Host.RAMFree
+	}
+	return w
+}
+
+// freeze keeps the last good size while the server is out of sight. A limit that
+// was only being tried is taken back.
+func (s *State) freeze(o Observation, d Decision) (State, Decision) {
+	d.Reason = sizing.Blind
+	if s.Learn.Episode {
+		s.Learn.Episode = false
+		d.Limit = min(s.Learn.Base, d.Max)
+	}
+	if o.At-s.SightLostAt >= freezeAfter && d.Limit == o.Gauges.Limit {
+		d.Action = Freeze
+	}
+	s.Limit, s.LastReason = d.Limit, d.Reason
+	return *s, d
+}
+
+// decide moves the limit and, rarely, the size.
+func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, allowed sizing.Range, d *Decision) {
+	limit := o.Gauges.Limit
+	if limit != s.Limit { // moved by hand, or a swap failed: what is there counts
+		s.Learn.Episode, s.Learn.Known = false, false
+	}
+	low, high := max(1, cfg.Floor), allowed.High
+	if cfg.FixedSize {
+		high = min(high, o.Gauges.Max)
+	}
+	low = min(low, high)
+	callers := w.inUse + w.WaitTime.Seconds()/w.Elapsed.Seconds()
+
+	m := s.Learn.observe(cfg, o.At, w, limit, low, high, callers, est.Service)
+	if m.limit > 0 {
+		d.Limit, d.Reason = m.limit, m.reason
+	} else {
+		s.follow(w, est, o, high, d)
+	}
+	if m.fast {
+		d.Next = fastLook
+	}
+	if !s.Learn.Episode {
+		d.Reason = s.attribute(w, o, high, allowed, d)
+	}
+	if d.Limit > high {
+		d.Limit, d.Bound = high, allowed.HighBy
+	}
+	s.fit(cfg, o, allowed, d)
+	switch {
+	case d.Limit > limit || d.Max > o.Gauges.Max:
+		d.Action = Grow
+	case d.Limit < limit || d.Max < o.Gauges.Max:
+		d.Action = Shrink
+	}
+}
+
+// follow raises the limit for demand that comes in bursts, too short to learn
+// from: as far as the Erlang formula and the peak ask for. A knee that was
+// learned stands, unless the queries have become other queries.
+func (s *State) follow(w window, est model.Estimate, o Observation, high int, d *Decision) {
+	if w.waited < 0.05 || w.saturated > 0.8 {
+		return
+	}
+	if s.Learn.Known && !s.otherQueries(w) {
+		return
+	}
+	want := max(est.Wanted, min(o.Gauges.Peak, 2*d.Limit))
+	if want = min(want, high); want > d.Limit {
+		d.Limit, d.Reason = want, sizing.DemandRose
+	}
+}
+
+// otherQueries tells whether connections are held for much longer than when the
+// knee was learned.
+func (s *State) otherQueries(w window) bool {
+	if w.Completions == 0 || s.Learn.BestX <= 0 {
+		return true
+	}
+	then := float64(s.Learn.Knee.N) / s.Learn.BestX // Little: S = n/X
+	now := w.ServiceTime.Seconds() / float64(w.Completions)
+	return now > 1.5*then
+}
+
+// attribute names what holds throughput back while callers queue at a limit that
+// is not being moved, from what the server's backends do.
+func (s *State) attribute(w window, o Observation, high int, allowed sizing.Range, d *Decision) sizing.Reason {
+	if d.Reason != sizing.Steady || w.saturated < 0.5 {
+		return d.Reason
+	}
+	b := s.Server.Ours
+	busy := b.OnCPU + b.IO + b.Lock + b.LWLock + b.OtherWait + b.IdleInTransaction
+	switch {
+	case busy > 0 && 2*b.Lock > busy:
+		return sizing.LockContention
+	case busy > 0 && 2*b.IdleInTransaction > busy:
+		return sizing.IdleInTransaction
+	case d.Limit >= high && (allowed.HighBy == sizing.ServerBound || allowed.HighBy == sizing.MemoryBound):
+		d.Bound = allowed.HighBy
+		return sizing.Exhausted
+	case s.Learn.Known:
+		return sizing.ServerSaturated
+	}
+	return d.Reason
+}
+
+// fit makes the size fit the limit: it grows at once when the limit needs it, and
+// shrinks when less has been enough for a while.
+func (s *State) fit(cfg Config, o Observation, allowed sizing.Range, d *Decision) {
+	d.Max, d.Min = o.Gauges.Max, o.Gauges.Min
+	if cfg.FixedSize {
+		d.Limit = min(d.Limit, d.Max)
+		return
+	}
+	if d.Max < allowed.Low {
+		d.Max, d.Bound = allowed.Low, allowed.LowBy
+		if d.Reason == sizing.Steady || d.Reason == sizing.Start {
+			d.Reason = sizing.Profile
+		}
+	}
+	if d.Limit > d.Max {
+		// Room for the next step up too, so that a climb is two swaps, not ten.
+		d.Max = min(allowed.High, max(2*d.Limit, int(math.Ceil(float64(d.Limit)*sizing.Headroom))))
+		if d.Max == allowed.High {
+			d.Bound = allowed.HighBy
+		}
+		d.Limit = min(d.Limit, d.Max)
+	}
+	if enough := s.enough(allowed, d); 3*enough <= 2*d.Max && !s.Learn.Episode {
+		if s.EnoughSince == 0 {
+			s.EnoughSince = o.At
+		}
+		after := shrinkAfter
+		if !s.Learn.Known {
+			after = shrinkUnlearned
+		}
+		if o.At-s.EnoughSince >= after && (s.LastSwap == 0 || o.At-s.LastSwap >= swapGap) {
+			d.Max = enough
+			if d.Reason == sizing.Steady {
+				d.Reason = sizing.DemandFell
+			}
+		}
+	} else {
+		s.EnoughSince = 0
+	}
+	if d.Swap = d.Max != o.Gauges.Max; d.Swap {
+		d.Min = min(s.warm(cfg, d), d.Max)
+		s.LastSwap, s.EnoughSince = o.At, 0
+	}
+}
+
+// enough is the smallest max that would still do: the limit where a knee is
+// known, else the demand, with room to move.
+func (s *State) enough(allowed sizing.Range, d *Decision) int {
+	need := d.Limit
+	if !s.Learn.Known {
+		need = max(d.Recommendation.Upper, min(d.Limit, 4))
+	}
+	n, _ := allowed.Clip(int(math.Ceil(float64(need)*2*sizing.Headroom)) + 1)
+	return n
+}
+
+func (s *State) warm(cfg Config, d *Decision) int {
+	if cfg.MinShare > 0 {
+		return max(cfg.FloorMin, d.Max/cfg.MinShare)
+	}
+	return max(cfg.FloorMin, min(d.Recommendation.Min, d.Limit))
+}
+
+// sane replaces what cannot be by what can: absurd gauges by bounds, NaN by 0.
+func sane(o Observation) Observation {
+	g := &o.Gauges
+	for _, v := range []*int{&g.Limit, &g.Max, &g.Min, &g.InUse, &g.Idle, &g.Queued, &g.Connecting, &g.Budget, &g.Peak} {
+		*v = min(max(*v, 0), math.MaxInt32)
+	}
+	g.Max = max(g.Max, 1)
+	g.Limit = min(max(g.Limit, 1), g.Max)
+	g.Min = min(g.Min, g.Max)
+	if !(o.Counters.ServiceTimeSq >= 0) || math.IsInf(o.Counters.ServiceTimeSq, 0) {
+		o.Counters.ServiceTimeSq = 0
+	}
+	o.At = max(o.At, 0)
+	o.WaitP99 = max(o.WaitP99, 0)
+	if o.Server != nil {
+		v := *o.Server
+		if !(v.Vectors.Rows >= 0) || math.IsInf(v.Vectors.Rows, 0) {
+			v.Vectors.Rows = 0
+		}
+		for _, n := range []*int{&v.Others, &v.MaxConnections, &v.Reserved, &v.Cores, &v.Ours.OnCPU, &v.Ours.IO, &v.Ours.Lock, &v.Ours.LWLock,
+			&v.Ours.OtherWait, &v.Ours.IdleInTransaction, &v.Ours.Idle, &v.Ours.Unknown} {
+			*n = min(max(*n, 0), math.MaxInt32)
+		}
+		o.Server = &v
+	}
+	return o
+}

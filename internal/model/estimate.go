@@ -1,0 +1,24 @@
+package model
+
+// Estimate is what is believed at one look: demand, supply, and how sure.
+type Estimate struct {
+	Rates
+
+	// Demand quantiles of the decaying histogram of true concurrency
+	// (in use + queued + canceled), in connections.
+	DemandLower  float64 `json:"demand_lower"`  // median
+	DemandTarget float64 `json:"demand_target"` // 95th percentile
+	DemandUpper  float64 `json:"demand_upper"`  // 99th percentile
+
+	// Wanted is the connections that keep the share of callers that wait
+	// within 5 % at the offered load, by Erlang C; 0 when unknown.
+	Wanted int `json:"wanted"`
+
+	// Saturated is the share of the last window in which callers queued, 0–1.
+	Saturated float64 `json:"saturated"`
+
+	// Knee is what is known of the top of the throughput curve.
+	Knee Knee `json:"knee"`
+	// PeakThroughput is the highest counted throughput behind the knee, per second.
+	PeakThroughput float64 `json:"peak_throughput,omitempty"`
+}

@@ -1,0 +1,127 @@
+package autotune
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ledger adds up what the pool's connections served, over all generations. The
+// hot counters live in each [socket]; the ledger knows the live sockets and
+// keeps the sum of those that are gone. It is safe for concurrent use.
+type ledger struct {
+	mu    sync.Mutex
+	live  map[*socket]struct{} // guarded by mu
+	gone  serviceTotals        // guarded by mu: of sockets that are closed
+	opens int64                // guarded by mu: server connections established, cumulative
+
+	failed atomic.Int64 // acquires that failed other than by being canceled
+	// canceledLate counts acquires canceled after the gate had let them in,
+	// while their connection was being dialled or checked.
+	canceledLate atomic.Int64
+	dialWaited   atomic.Int64 // acquires let in at once by the gate that had to wait for a dial
+	waitNanos    atomic.Int64 // time from the gate to the connection, where it was not at once
+}
+
+// serviceTotals are the cumulative figures of completed and running holds.
+type serviceTotals struct {
+	completed int64
+	held      int64 // gauge: held now
+	service   time.Duration
+	inUse     time.Duration // service plus the running holds up to now
+	serviceSq float64       // s²
+}
+
+func (t *serviceTotals) add(s *socket, now int64) {
+	t.completed += s.completed.Load()
+	service := time.Duration(s.service.Load())
+	t.service += service
+	t.inUse += service
+	t.serviceSq += s.serviceSq.load()
+	if at := s.acquiredAt.Load(); at != 0 {
+		t.held++
+		if end := s.closedAt.Load(); end != 0 {
+			now = end // hijacked and closed by its new owner
+		}
+		t.inUse += time.Duration(max(0, now-at))
+	}
+}
+
+func (l *ledger) add(s *socket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.live == nil {
+		l.live = make(map[*socket]struct{})
+	}
+	l.live[s] = struct{}{}
+}
+
+// remove folds the figures of a closed socket into the sum. One that is still
+// held stays until its caller gives it back.
+func (l *ledger) remove(s *socket) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.live[s]; !ok || s.acquiredAt.Load() != 0 {
+		return
+	}
+	l.gone.add(s, 0)
+	delete(l.live, s)
+}
+
+func (l *ledger) connected() {
+	l.mu.Lock()
+	l.opens++
+	l.mu.Unlock()
+}
+
+// forget drops the sockets of a generation that is closed for good. What is
+// still held then was hijacked: the caller owns it, the pool does not know it.
+func (l *ledger) forget(gen *generation, now int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s := range l.live {
+		if s.gen == gen {
+			l.gone.add(s, now)
+			delete(l.live, s)
+		}
+	}
+	l.gone.held = 0
+}
+
+func (l *ledger) totals(now int64) (t serviceTotals, opens int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t = l.gone
+	for s := range l.live {
+		t.add(s, now)
+	}
+	return t, l.opens
+}
+
+// heldBy counts the connections of a generation that callers hold, and how
+// many it has served so far.
+func (l *ledger) heldBy(gen *generation) (held, completed int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s := range l.live {
+		if s.gen == gen {
+			completed += s.completed.Load()
+			if s.acquiredAt.Load() != 0 {
+				held++
+			}
+		}
+	}
+	return held, completed
+}
+
+// sumOfSquares adds up squared seconds. Only the holder of the socket adds, so
+// a load and a store suffice; readers see one or the other sum, never a torn one.
+type sumOfSquares struct{ bits atomic.Uint64 }
+
+func (s *sumOfSquares) add(nanos int64) {
+	sec := float64(nanos) / 1e9
+	s.bits.Store(math.Float64bits(math.Float64frombits(s.bits.Load()) + sec*sec))
+}
+
+func (s *sumOfSquares) load() float64 { return math.Float64frombits(s.bits.Load()) }

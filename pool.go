@@ -1,0 +1,438 @@
+package autotune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// ErrAcquireTimeout is returned when no connection could be had within
+// [Config.AcquireTimeout]. It is demand that was not served, not a fault of the
+// database; errors.Is(err, context.DeadlineExceeded) holds too.
+var ErrAcquireTimeout error = acquireTimeoutError{}
+
+type acquireTimeoutError struct{}
+
+func (acquireTimeoutError) Error() string {
+	return "autotune: no connection within the acquire timeout"
+}
+func (acquireTimeoutError) Timeout() bool   { return true }
+func (acquireTimeoutError) Is(e error) bool { return e == context.DeadlineExceeded }
+
+// Pool is a [pgxpool.Pool] that resizes itself. It has every method of
+// *pgxpool.Pool with the same meaning, and is safe for concurrent use.
+//
+// Underneath is an ordinary pgxpool.Pool, the current generation, with a gate in
+// front of it that holds the limit, and a budget that counts server connections
+// where they are dialled. The controller moves the limit often and replaces the
+// generation rarely. If it stops, what remains is an ordinary pool.
+type Pool struct {
+	cfg     *Config // validated and complete; never changed
+	profile profileSettings
+	log     *slog.Logger
+	epoch   time.Time
+
+	gate     *gate
+	budget   *budget
+	ledger   ledger
+	routes   atomic.Pointer[routes]
+	template atomic.Pointer[pgxpool.Config] // what generations are built from, size apart
+
+	swapMu   sync.Mutex  // one swap at a time
+	draining *generation // guarded by swapMu: replaced last, perhaps not yet empty
+
+	gensMu      sync.Mutex
+	alive       []*generation // guarded by gensMu: not closed yet
+	buried      poolCounters  // guarded by gensMu: of the generations that are closed
+	generations atomic.Int64
+	swaps       atomic.Int64
+	swapNanos   atomic.Int64
+
+	hijackMu   sync.Mutex
+	hijackLook atomic.Int64 // when a queue last made somebody look for hijacked connections
+
+	tuner      *tuner
+	closeOnce  sync.Once
+	background sync.WaitGroup // generations being closed
+}
+
+// New creates a Pool from a connection string, like [pgxpool.New]. It returns
+// without waiting for a connection; a server that is down is not an error here.
+func New(ctx context.Context, connString string) (*Pool, error) {
+	cfg, err := ParseConfig(connString)
+	if err != nil {
+		return nil, err
+	}
+	return NewWithConfig(ctx, cfg)
+}
+
+// NewWithConfig creates a Pool. The config is copied; its Pool must come from
+// [ParseConfig] or [pgxpool.ParseConfig]. The error says which knob was out of
+// its bounds. ctx's values reach the first connections, its end does not stop them.
+func NewWithConfig(ctx context.Context, config *Config) (*Pool, error) {
+	cfg, settings, err := config.complete()
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool{cfg: cfg, profile: settings, log: cfg.Logger, epoch: time.Now()}
+	p.gate = newGate(settings.start.Max, p.now)
+	p.budget = &budget{size: cfg.Budget}
+	p.template.Store(settings.template)
+	first, err := p.build(settings.template, settings.start)
+	if err != nil {
+		return nil, err
+	}
+	p.routes.Store(&routes{current: first})
+	p.logStart()
+	p.tuner = newTuner(p)
+	p.gate.onQueue = p.queued
+	p.tuner.start(context.WithoutCancel(ctx))
+	return p, nil
+}
+
+// now is the monotonic time since the pool was made, in nanoseconds, never 0.
+func (p *Pool) now() int64 { return int64(time.Since(p.epoch)) + 1 }
+
+// Acquire returns a connection from the pool, waiting for one as long as ctx
+// and [Config.AcquireTimeout] allow.
+func (p *Pool) Acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	if t, ok := p.profile.acquireTracer.(pgxpool.AcquireTracer); ok {
+		return p.acquireTraced(ctx, t)
+	}
+	return p.acquire(ctx)
+}
+
+// acquireTraced shows the user's tracer the whole acquire, queueing included,
+// which a tracer inside the pool underneath would not see.
+func (p *Pool) acquireTraced(ctx context.Context, t pgxpool.AcquireTracer) (*pgxpool.Conn, error) {
+	pool := p.routes.Load().current.pool
+	ctx = t.TraceAcquireStart(ctx, pool, pgxpool.TraceAcquireStartData{})
+	c, err := p.acquire(ctx)
+	data := pgxpool.TraceAcquireEndData{Err: err}
+	if c != nil {
+		data.Conn = c.Conn()
+	}
+	t.TraceAcquireEnd(ctx, pool, data)
+	return c, err
+}
+
+func (p *Pool) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	if p.cfg.AcquireTimeout > 0 {
+		return p.acquireWithin(ctx, p.cfg.AcquireTimeout)
+	}
+	if _, err := p.gate.acquire(ctx); err != nil {
+		return nil, err
+	}
+	return p.connect(ctx)
+}
+
+// acquireWithin bounds the whole acquire, the dial included. A context of its
+// own costs six allocations, so only profiles that set a timeout pay for it.
+func (p *Pool) acquireWithin(parent context.Context, timeout time.Duration) (*pgxpool.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(parent, timeout, ErrAcquireTimeout)
+	defer cancel()
+	_, err := p.gate.acquire(ctx)
+	if err == nil {
+		var c *pgxpool.Conn
+		if c, err = p.connect(ctx); err == nil {
+			return c, nil
+		}
+	}
+	if parent.Err() == nil && context.Cause(ctx) == ErrAcquireTimeout {
+		g := p.gate.peek()
+		return nil, fmt.Errorf("%w of %s: %d connections in use (limit %d), %d callers queued: %w", ErrAcquireTimeout, timeout, g.inUse, g.limit, g.queued, err)
+	}
+	return nil, err
+}
+
+// connect gets the connection for a permit, or gives the permit back.
+func (p *Pool) connect(ctx context.Context) (*pgxpool.Conn, error) {
+	gen := p.enter()
+	conn, err := gen.pool.Acquire(ctx)
+	gen.leave()
+	if err != nil {
+		if err = p.connectAgain(ctx, err, func(gen *generation) (err error) {
+			conn, err = gen.pool.Acquire(ctx)
+			return err
+		}); err != nil {
+			p.notConnected(ctx)
+			return nil, err
+		}
+	}
+	socketOf(conn.Conn()).acquiredAt.Store(p.now())
+	return conn, nil
+}
+
+// notConnected books an acquire that had a permit and got no connection.
+func (p *Pool) notConnected(ctx context.Context) {
+	if ctx.Err() != nil {
+		p.ledger.canceledLate.Add(1)
+	} else {
+		p.ledger.failed.Add(1)
+	}
+	p.gate.release()
+}
+
+// connectAgain repeats an acquire that failed for a reason that may pass: the
+// budget is used up for a moment (repeated whenever something comes free), or
+// the server cannot be reached or does not accept connections just now (repeated
+// with exponential backoff for at most ConnectRetry). The caller holds a permit.
+func (p *Pool) connectAgain(ctx context.Context, err error, acquire func(*generation) error) error {
+	again := func() error {
+		gen := p.enter()
+		defer gen.leave()
+		return acquire(gen)
+	}
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval = 20 * time.Millisecond // a restarting server is back in tenths of a second
+	pause.MaxInterval = 500 * time.Millisecond    // so that recovery is noticed within half a second
+	deadline := time.Now().Add(p.cfg.ConnectRetry)
+	for err != nil {
+		switch {
+		case errors.Is(err, errNoBudget):
+			p.reconcileHijacked()
+			err = p.awaitBudget(ctx, again)
+			continue
+		case !passing(err):
+			return err
+		}
+		wait := pause.NextBackOff()
+		if time.Now().Add(wait).After(deadline) {
+			return err
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+			err = again()
+		case <-ctx.Done():
+			t.Stop()
+			return err
+		}
+	}
+	return nil
+}
+
+// passing tells whether a failure to connect is likely to pass by itself: the
+// server cannot be reached, is starting or stopping, or has no slot left.
+func passing(err error) bool {
+	var connectErr *pgconn.ConnectError
+	if !errors.As(err, &connectErr) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		switch pgErr.Code {
+		case "57P03", // cannot_connect_now: starting up, shutting down, recovering
+			"57P01", // admin_shutdown
+			"57P02", // crash_shutdown
+			"53300": // too_many_connections
+			return true
+		}
+		return false
+	}
+	var dnsErr *net.DNSError
+	if errors.As(err, &dnsErr) {
+		return !dnsErr.IsNotFound
+	}
+	var opErr *net.OpError
+	return errors.As(err, &opErr) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// released takes back what a caller gives back: the hold is booked and the
+// permit goes to the next in the queue. pgxpool calls it, through the tracer,
+// as the first thing of Release.
+func (p *Pool) released(conn *pgx.Conn) {
+	s := socketOf(conn)
+	at := s.acquiredAt.Load()
+	if at == 0 {
+		return // held by the pool itself, while warming
+	}
+	held := max(0, p.now()-at)
+	s.acquiredAt.Store(0)
+	s.service.Add(held)
+	s.serviceSq.add(held)
+	s.completed.Add(1)
+	if conn.IsClosed() || conn.PgConn().IsBusy() || conn.PgConn().TxStatus() != 'I' {
+		// pgxpool will destroy it; whatever it was doing may still run.
+		if s.closedAt.Load() != 0 {
+			p.ledger.remove(s)
+		}
+		s.releasePermitWhenGone()
+		return
+	}
+	p.gate.release()
+	p.budget.poke()
+}
+
+// queued is called whenever a caller has to queue: the moment to look whether a
+// connection that was hijacked still holds a permit, and to wake the tuner.
+func (p *Pool) queued() {
+	now := p.now()
+	if last := p.hijackLook.Load(); now-last > int64(time.Millisecond) && p.hijackLook.CompareAndSwap(last, now) {
+		p.reconcileHijacked()
+	}
+	p.tuner.wake()
+}
+
+// closed tells whether Close was called.
+func (p *Pool) closed() bool { return p.gate.limit.Load() < 0 }
+
+// Close closes all connections in the pool and rejects future acquires. It
+// blocks until all connections are returned and closed, and ends the tuner.
+func (p *Pool) Close() {
+	p.closeOnce.Do(func() {
+		p.tuner.stop()
+		p.gate.close()
+		p.swapMu.Lock()
+		defer p.swapMu.Unlock()
+		p.closeGeneration(p.routes.Load().current)
+	})
+	p.background.Wait()
+	p.budget.closing.Wait()
+}
+
+// Reset closes all connections, but leaves the pool open. Those in use are
+// closed when they are returned.
+func (p *Pool) Reset() {
+	for _, gen := range p.generationsAlive() {
+		gen.pool.Reset()
+	}
+}
+
+// AcquireFunc acquires a connection and calls f with it. ctx affects only the
+// acquire. The connection is released after the call of f.
+func (p *Pool) AcquireFunc(ctx context.Context, f func(*pgxpool.Conn) error) error {
+	c, err := p.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	return f(c)
+}
+
+// AcquireAllIdle acquires all connections that are idle now, beyond the limit
+// if need be. It is meant for health checks and keep-alive.
+func (p *Pool) AcquireAllIdle(ctx context.Context) []*pgxpool.Conn {
+	gen := p.enter()
+	defer gen.leave()
+	conns := gen.pool.AcquireAllIdle(ctx)
+	p.gate.force(len(conns))
+	now := p.now()
+	for _, c := range conns {
+		socketOf(c.Conn()).acquiredAt.Store(now)
+	}
+	return conns
+}
+
+// Config returns a copy of the configuration that the current generation was
+// built from, with the max and min it has now.
+func (p *Pool) Config() *pgxpool.Config {
+	cfg := p.template.Load().Copy()
+	size := p.Size()
+	cfg.MaxConns, cfg.MinConns = int32(size.Max), int32(size.Min)
+	return cfg
+}
+
+// Size returns the max and min that the pool has now.
+func (p *Pool) Size() Size { return p.routes.Load().current.size }
+
+// Exec acquires a connection and executes the given SQL on it.
+func (p *Pool) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error) {
+	c, err := p.Acquire(ctx)
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	defer c.Release()
+	return c.Exec(ctx, sql, arguments...)
+}
+
+// Query acquires a connection and executes a query on it. The connection goes
+// back when the rows are read to their end or closed.
+func (p *Pool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	c, err := p.Acquire(ctx)
+	if err != nil {
+		return failedRows{err: err}, err
+	}
+	r, err := c.Query(ctx, sql, args...)
+	if err != nil {
+		c.Release()
+		return failedRows{err: err}, err
+	}
+	return &rows{Rows: r, conn: c}, nil
+}
+
+// QueryRow acquires a connection and executes a query that returns at most one
+// row. Errors are deferred until Scan, which gives the connection back.
+func (p *Pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	c, err := p.Acquire(ctx)
+	if err != nil {
+		return failedRows{err: err}
+	}
+	return &row{row: c.QueryRow(ctx, sql, args...), conn: c}
+}
+
+// SendBatch acquires a connection and sends the batch on it. The connection
+// goes back when the results are closed, or, if the batch began a transaction,
+// when that is over.
+func (p *Pool) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	c, err := p.Acquire(ctx)
+	if err != nil {
+		return pgx.FailedBatchResults(b, err)
+	}
+	results := c.SendBatch(ctx, b)
+	if t := results.Tx(); t != nil {
+		return &batchResults{BatchResults: results, tx: &tx{Tx: t, conn: c}}
+	}
+	return &batchResults{BatchResults: results, conn: c}
+}
+
+// Begin starts a transaction. The context affects only the begin: there is no
+// rollback when it ends.
+func (p *Pool) Begin(ctx context.Context) (pgx.Tx, error) {
+	return p.BeginTx(ctx, pgx.TxOptions{})
+}
+
+// BeginTx starts a transaction with the given options.
+func (p *Pool) BeginTx(ctx context.Context, txOptions pgx.TxOptions) (pgx.Tx, error) {
+	c, err := p.Acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := c.BeginTx(ctx, txOptions)
+	if err != nil {
+		c.Release()
+		return nil, err
+	}
+	return &tx{Tx: t, conn: c}, nil
+}
+
+// CopyFrom copies rows into a table with the COPY protocol.
+func (p *Pool) CopyFrom(ctx context.Context, tableName pgx.Identifier, columnNames []string, rowSrc pgx.CopyFromSource) (int64, error) {
+	c, err := p.Acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Release()
+	return c.CopyFrom(ctx, tableName, columnNames, rowSrc)
+}
+
+// Ping acquires a connection and sends an empty statement over it.
+func (p *Pool) Ping(ctx context.Context) error {
+	c, err := p.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	return c.Ping(ctx)
+}

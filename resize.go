@@ -1,0 +1,173 @@
+package autotune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/model"
+)
+
+// Resize gives the pool another size by hot-swapping it beneath its callers, and
+// moves the limit to the new max. It returns when the new generation is
+// published; on an error the pool is as it was. The controller goes on from
+// there unless it is frozen.
+//
+// The error says what was wrong: a size outside 0 ≤ Min ≤ Max and 1 ≤ Max ≤
+// Budget, a server that refuses the first new connection, a closed pool, or the
+// end of ctx.
+func (p *Pool) Resize(ctx context.Context, size Size) error {
+	if err := p.checkSize(size); err != nil {
+		return err
+	}
+	return p.swapTo(ctx, func(template *pgxpool.Config, _ Size) (*pgxpool.Config, Size, error) {
+		return template, size, nil
+	})
+}
+
+func (p *Pool) checkSize(size Size) error {
+	switch {
+	case size.Max < 1 || size.Max > maxCeiling:
+		return fmt.Errorf("autotune: a max of %d connections is outside its bounds of 1 to %d", size.Max, maxCeiling)
+	case size.Min < 0 || size.Min > size.Max:
+		return fmt.Errorf("autotune: a min of %d connections is outside its bounds of 0 to max (%d)", size.Min, size.Max)
+	case size.Max > p.cfg.Budget:
+		return fmt.Errorf("autotune: a max of %d exceeds the budget of %d server connections: ask for less or raise Config.Budget", size.Max, p.cfg.Budget)
+	}
+	return nil
+}
+
+// Reconfigure changes the configuration of the pool underneath, beneath its
+// callers: a rotated password, another host, a new statement_timeout, another
+// hook. f gets a copy with the present MaxConns and MinConns. One connection is
+// opened with the new configuration before it is published; if that fails, or f
+// does, the pool stays as it was and the error says why.
+func (p *Pool) Reconfigure(ctx context.Context, f func(*pgxpool.Config) error) error {
+	err := p.swapTo(ctx, func(template *pgxpool.Config, size Size) (*pgxpool.Config, Size, error) {
+		next := template.Copy()
+		next.MaxConns, next.MinConns = int32(size.Max), int32(size.Min)
+		if err := f(next); err != nil {
+			return nil, Size{}, err
+		}
+		if next.HealthCheckPeriod <= 0 {
+			return nil, Size{}, fmt.Errorf("autotune: HealthCheckPeriod is %s and must be above 0", next.HealthCheckPeriod)
+		}
+		size = Size{Max: int(next.MaxConns), Min: int(next.MinConns)}
+		return next, size, p.checkSize(size)
+	})
+	if err == nil {
+		p.tuner.serverMoved()
+	}
+	return err
+}
+
+// swapTo swaps to what change makes of the present template and size.
+func (p *Pool) swapTo(ctx context.Context, change func(*pgxpool.Config, Size) (*pgxpool.Config, Size, error)) error {
+	p.swapMu.Lock()
+	defer p.swapMu.Unlock()
+	if p.closed() {
+		return errClosed
+	}
+	old, size := p.template.Load(), p.Size()
+	template, next, err := change(old, size)
+	if err != nil {
+		return err
+	}
+	if template == old && next == size {
+		p.gate.setLimit(next.Max)
+		return nil
+	}
+	limit := next.Max
+	if next == size {
+		limit = int(p.gate.limit.Load()) // only the configuration changes
+	}
+	return p.swap(ctx, template, next, limit)
+}
+
+// SetLimit moves the limit at once: at most n connections are in use from now
+// on, and those beyond are not taken away but not given out again. n is clipped
+// to 1 and the max of the pool. The controller goes on from there unless it is
+// frozen.
+func (p *Pool) SetLimit(n int) {
+	p.swapMu.Lock()
+	defer p.swapMu.Unlock()
+	p.gate.setLimit(min(max(n, 1), p.Size().Max))
+}
+
+// Freeze keeps the controller from moving anything until Thaw. It goes on
+// looking, and Resize, SetLimit and Reconfigure still work.
+func (p *Pool) Freeze() { p.tuner.frozen.Store(true) }
+
+// Thaw lets the controller move the pool again.
+func (p *Pool) Thaw() { p.tuner.frozen.Store(false) }
+
+// Decision returns the controller's last decision; the zero Decision before the
+// first one, and always where Config.Manual is set.
+func (p *Pool) Decision() Decision {
+	if l := p.tuner.last.Load(); l != nil {
+		return l.decision
+	}
+	return Decision{}
+}
+
+// Snapshot is the pool at one instant, for metrics and pages. Counters are
+// cumulative since the pool was opened, gauges hold for the instant.
+type Snapshot struct {
+	Size   Size // max and min of the current generation
+	Limit  int  // most connections in use at once
+	Budget int  // most server connections of all generations
+
+	InUse, Queued, Idle, Connecting int // gauges
+	Open, OpenPeak                  int // server connections of all generations: now, and the most there ever were
+
+	Arrivals, Completions, Canceled, Failed, Waited int64
+	WaitTime, ServiceTime                           time.Duration
+	Connects                                        int64 // server connections opened
+	Swaps                                           int64
+	SwapTime                                        time.Duration
+
+	Decision    Decision
+	Observation Observation // behind the decision
+	LookedAt    time.Time   // of the last look of the controller; zero: none yet
+	Frozen      bool
+}
+
+// Snapshot reads the pool. It costs microseconds and never waits for callers.
+func (p *Pool) Snapshot() Snapshot {
+	g := p.gate.peek()
+	c := p.counters()
+	t, opens := p.ledger.totals(p.now())
+	open, peak, budget := p.budget.snapshot()
+	canceled := g.stat.canceled + p.ledger.canceledLate.Load()
+	failed := p.ledger.failed.Load()
+	s := Snapshot{
+		Size: p.Size(), Limit: int(max(0, g.limit)), Budget: budget,
+		InUse: int(g.inUse), Queued: int(g.queued), Idle: int(c.idle), Connecting: int(c.constructing),
+		Open: open, OpenPeak: peak,
+		Arrivals: t.completed + t.held + g.queued + canceled + failed, Completions: t.completed,
+		Canceled: canceled, Failed: failed, Waited: g.stat.waited,
+		WaitTime: time.Duration(g.stat.waitNanos), ServiceTime: t.service,
+		Connects: opens, Swaps: p.swaps.Load(), SwapTime: time.Duration(p.swapNanos.Load()),
+		Frozen: p.tuner.frozen.Load(),
+	}
+	if l := p.tuner.last.Load(); l != nil {
+		s.Decision, s.Observation, s.LookedAt = l.decision, l.observation, l.at
+	}
+	return s
+}
+
+var errClosed = errors.New("autotune: the pool is closed")
+
+// controllerConfig is what the pure controller is told of the Config.
+func (p *Pool) controllerConfig() controller.Config {
+	return controller.Config{
+		Floor: p.cfg.Floor, Ceiling: p.cfg.Ceiling, Budget: p.cfg.Budget,
+		Objective:    model.Balanced,
+		ProfileFloor: p.profile.floorMax, MinShare: p.profile.minShare, FloorMin: max(p.profile.floorMin, p.profile.userMin),
+		Guideline: p.profile.floorMax > 0, FixedSize: p.profile.fixedSize,
+		Users: p.cfg.ConcurrentUsers, Interval: p.cfg.Interval,
+	}
+}

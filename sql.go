@@ -1,0 +1,55 @@
+package autotune
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// OpenDB makes a *sql.DB whose connections come from p, as
+// [stdlib.OpenDBFromPool] does for a pgxpool.Pool. It keeps no idle connections
+// of its own, so that the pool's limit holds for it too. Closing it does not
+// close p.
+func OpenDB(p *Pool, opts ...stdlib.OptionOpenDB) *sql.DB {
+	db := sql.OpenDB(connector{pool: p, opts: opts})
+	db.SetMaxIdleConns(0)
+	return db
+}
+
+type connector struct {
+	pool *Pool
+	opts []stdlib.OptionOpenDB
+}
+
+func (c connector) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
+
+// Connect takes a permit and lets stdlib acquire from the current generation;
+// the permit comes back through the tracer when database/sql closes the
+// connection.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	p := c.pool
+	if p.cfg.AcquireTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, p.cfg.AcquireTimeout, ErrAcquireTimeout)
+		defer cancel()
+	}
+	if _, err := p.gate.acquire(ctx); err != nil {
+		return nil, err
+	}
+	var conn driver.Conn
+	acquire := func(gen *generation) (err error) {
+		conn, err = stdlib.GetPoolConnector(gen.pool, c.opts...).Connect(ctx)
+		return err
+	}
+	gen := p.enter()
+	err := acquire(gen)
+	gen.leave()
+	if err = p.connectAgain(ctx, err, acquire); err != nil {
+		p.notConnected(ctx)
+		return nil, err
+	}
+	socketOf(conn.(*stdlib.Conn).Conn()).acquiredAt.Store(p.now())
+	return conn, nil
+}

@@ -1,0 +1,395 @@
+package autotune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/multitracer"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Size is the size of the pool underneath: the two numbers of pgxpool that only
+// a hot-swap can change, in connections.
+type Size struct {
+	Max int // MaxConns, at least 1
+	Min int // MinConns, 0 to Max
+}
+
+// generation is one pgxpool.Pool under the façade. It lives from build over
+// publish to drain; at most two generations take callers at any time.
+type generation struct {
+	id   int
+	pool *pgxpool.Pool
+	size Size
+
+	// inflight counts the callers inside pool.Acquire. A generation is closed
+	// only when it is 0, because Close makes a running Acquire fail.
+	inflight atomic.Int64
+	hijacked int64 // guarded by Pool.hijackMu: connections known to have left the pool for good
+
+	retire  sync.Once
+	retired atomic.Bool   // takes no new callers
+	left    chan struct{} // closed when it is retired and nobody is inside Acquire
+	closed  chan struct{} // closed when its last connection is back and closed
+}
+
+// routes says where callers get their connections. next is set during a
+// hand-over only.
+type routes struct{ current, next *generation }
+
+// build makes a generation that holds no connection yet.
+func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
+	gen := &generation{id: int(p.generations.Add(1)), size: size, left: make(chan struct{}), closed: make(chan struct{})}
+	cfg := template.Copy()
+	cfg.MaxConns, cfg.MinConns = int32(size.Max), int32(size.Min)
+	before := template.BeforeConnect
+	cfg.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
+		if ctx.Value(unannounced{}) != nil {
+			return errWarmedExplicitly
+		}
+		if before != nil {
+			if err := before(ctx, cc); err != nil {
+				return err
+			}
+		}
+		p.guardDial(gen, cc)
+		return nil
+	}
+	cfg.ConnConfig.Tracer = newTracer(template.ConnConfig.Tracer, p)
+
+	// pgxpool dials MinConns in the background, all at once, as soon as it is
+	// made, and hides the errors. The marker turns that first round away: the
+	// generation is warmed with a ramp instead, and checked. pgxpool still
+	// replaces connections that are lost later.
+	pool, err := pgxpool.NewWithConfig(context.WithValue(context.Background(), unannounced{}, true), cfg)
+	if err != nil {
+		return nil, fmt.Errorf("autotune: building a pool of max %d: %w", size.Max, err)
+	}
+	gen.pool = pool
+	p.gensMu.Lock()
+	p.alive = append(p.alive, gen)
+	p.gensMu.Unlock()
+	return gen, nil
+}
+
+type unannounced struct{}
+
+var errWarmedExplicitly = errors.New("autotune: the generation is warmed explicitly")
+
+// enter picks the generation a caller shall use and keeps it from being closed
+// until leave.
+func (p *Pool) enter() *generation {
+	for {
+		r := p.routes.Load()
+		gen := r.current
+		if r.next != nil {
+			gen = r.pick()
+		}
+		gen.inflight.Add(1)
+		if p.routes.Load() == r {
+			return gen
+		}
+		gen.leave()
+	}
+}
+
+// pick prefers whoever has an idle connection, so that during a hand-over
+// nobody dials while a connection lies idle in the other generation.
+func (r *routes) pick() *generation {
+	if r.next.pool.Stat().IdleConns() == 0 && r.current.pool.Stat().IdleConns() > 0 {
+		return r.current
+	}
+	return r.next
+}
+
+func (g *generation) leave() {
+	if g.inflight.Add(-1) == 0 && g.retired.Load() {
+		g.retire.Do(func() { close(g.left) })
+	}
+}
+
+// swap replaces the generation by one of the given template and size: build,
+// check, hand over, publish, drain. Callers keep their connections throughout;
+// server connections stay within the budget. On an error nothing has changed.
+// swapMu is held.
+func (p *Pool) swap(ctx context.Context, template *pgxpool.Config, size Size, limit int) error {
+	if err := p.awaitDrain(ctx); err != nil {
+		return err
+	}
+	start := time.Now()
+	old := p.routes.Load().current
+	next, err := p.build(template, size)
+	if err != nil {
+		return err
+	}
+	if err := p.check(ctx, next); err != nil {
+		p.closeGeneration(next)
+		return fmt.Errorf("autotune: the new generation was not published, the pool stays as it was (max %d, min %d): %w", old.size.Max, old.size.Min, err)
+	}
+
+	// From here on nothing can fail. A lower limit goes first, because the new
+	// generation cannot serve more than its max; a higher one lets the queue
+	// in at once, dialling for itself.
+	p.gate.setLimit(limit)
+	p.routes.Store(&routes{current: old, next: next})
+	moved := p.handOver(ctx, old, next)
+	p.routes.Store(&routes{current: next})
+	p.template.Store(template)
+	p.drain(old)
+	p.swaps.Add(1)
+	p.swapNanos.Add(int64(time.Since(start)))
+	p.log.Info("pool resized", "generation", next.id,
+		"max", size.Max, "min", size.Min, "old_max", old.size.Max, "old_min", old.size.Min,
+		"limit", limit, "warmed", moved, "took", time.Since(start))
+	return nil
+}
+
+// awaitDrain waits for the callers of the generation replaced last. Those that
+// hold a connection for longer than DrainTimeout (a LISTEN, a long
+// transaction, a leak) are left behind with it: their connections are never
+// cut, and close when they come back.
+func (p *Pool) awaitDrain(ctx context.Context) error {
+	old := p.draining
+	if old == nil {
+		return nil
+	}
+	select {
+	case <-old.closed:
+		p.draining = nil
+		return nil
+	default:
+	}
+	t := time.NewTimer(p.cfg.DrainTimeout)
+	defer t.Stop()
+	select {
+	case <-old.closed:
+	case <-t.C:
+		<-old.left // bounded by the callers' own acquires
+		p.log.Info("generation left behind", "generation", old.id, "still_held", old.pool.Stat().AcquiredConns(), "after", p.cfg.DrainTimeout)
+	case <-ctx.Done():
+		return fmt.Errorf("autotune: the previous resize is still being drained: %w", ctx.Err())
+	}
+	p.draining = nil
+	return nil
+}
+
+// check opens the first connection of a generation, so that a wrong password or
+// host is found before any caller can meet it.
+func (p *Pool) check(ctx context.Context, next *generation) error {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.SwapTimeout)
+	defer cancel()
+	var conn *pgxpool.Conn
+	acquire := func() (err error) {
+		conn, err = next.pool.Acquire(ctx)
+		return err
+	}
+	err := acquire()
+	if errors.Is(err, errNoBudget) {
+		if err = p.makeRoom(ctx, p.routes.Load().current); err == nil {
+			err = p.awaitBudget(ctx, acquire)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	conn.Release()
+	return nil
+}
+
+// makeRoom closes one idle connection of a generation, as a caller would get
+// it: with a permit, so that nobody who holds one is left without a connection.
+func (p *Pool) makeRoom(ctx context.Context, from *generation) error {
+	if _, err := p.gate.acquire(ctx); err != nil {
+		return err
+	}
+	defer p.gate.release()
+	return p.closeIdle(ctx, from)
+}
+
+// closeIdle closes one idle connection of a generation, if it has one. The
+// caller holds a permit.
+func (p *Pool) closeIdle(ctx context.Context, from *generation) error {
+	if from.pool.Stat().IdleConns() == 0 {
+		return nil
+	}
+	conn, err := from.pool.Acquire(ctx)
+	if err != nil {
+		if errors.Is(err, errNoBudget) {
+			return nil // a caller was quicker
+		}
+		return err
+	}
+	_ = conn.Conn().Close(ctx)
+	conn.Release()
+	return nil
+}
+
+// handOver moves the pool from the old generation to the next one connection at
+// a time, while callers use both, and returns how many connections the next one
+// has then. Every step holds a permit of the gate, as a caller would: where the
+// budget is used up it frees a token by closing an idle connection of the old
+// generation, and opens one in the next. It ends when the next generation has
+// what is in use now, or has connections to spare, or at the swap timeout:
+// what is missing then is opened by the callers that need it.
+//
+// Steps are taken one after the other on purpose: 50 connections take 66–182 ms
+// whatever the parallelism, because the server forks them in turn, and a
+// storm of them would crowd out queries.
+func (p *Pool) handOver(ctx context.Context, old, next *generation) int {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.SwapTimeout)
+	defer cancel()
+	g := p.gate.peek()
+	want := min(next.size.Max, int(g.limit), max(next.size.Min, int(g.inUse+g.queued)))
+	p.warm(ctx, old, next, want)
+	return int(next.pool.Stat().TotalConns())
+}
+
+// warmStart opens the first generation's min in the background.
+func (p *Pool) warmStart(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute) // as pgxpool allows it
+	defer cancel()
+	gen := p.enter()
+	defer gen.leave()
+	p.warm(ctx, nil, gen, gen.size.Min)
+}
+
+// warm opens connections in a generation until it has want of them.
+//
+// pgxpool opens a connection only for a caller that finds none idle, so warming
+// keeps those it got until the last is open. It gives them up at once when
+// callers come near the limit, and stops when even then one lies idle.
+func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
+	var kept []*pgxpool.Conn
+	giveUp := func() {
+		for _, conn := range kept {
+			conn.Release()
+			p.gate.release()
+		}
+		kept = kept[:0]
+	}
+	defer giveUp()
+	for !next.retired.Load() && int(next.pool.Stat().TotalConns()) < want {
+		if g := p.gate.peek(); g.queued > 0 || 2*g.inUse >= g.limit {
+			giveUp()
+		}
+		if _, err := p.gate.acquire(ctx); err != nil {
+			return
+		}
+		opened := next.pool.Stat().NewConnsCount()
+		conn, err := next.pool.Acquire(ctx)
+		if errors.Is(err, errNoBudget) && old != nil {
+			if err = p.closeIdle(ctx, old); err == nil {
+				err = p.awaitBudget(ctx, func() error {
+					conn, err = next.pool.Acquire(ctx)
+					return err
+				})
+			}
+		}
+		if err != nil {
+			p.gate.release()
+			return
+		}
+		spare := next.pool.Stat().NewConnsCount() == opened
+		kept = append(kept, conn)
+		if g := p.gate.peek(); spare && (g.queued > 0 || 2*g.inUse >= g.limit) {
+			return
+		}
+	}
+}
+
+// awaitBudget retries an acquire that found the budget used up, each time
+// something came free, until it does not or ctx ends.
+func (p *Pool) awaitBudget(ctx context.Context, acquire func() error) error {
+	for {
+		free := p.budget.subscribe()
+		err := acquire()
+		if errors.Is(err, errNoBudget) {
+			select {
+			case <-free:
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
+		p.budget.unsubscribe()
+		if !errors.Is(err, errNoBudget) {
+			return err
+		}
+	}
+}
+
+// drain retires a generation that is no longer published: its idle connections
+// close now, those in use when their callers give them back.
+func (p *Pool) drain(old *generation) {
+	p.draining = old
+	p.closeGeneration(old)
+}
+
+// closeGeneration lets nobody into a generation any more and closes it in the
+// background, which takes as long as its callers hold its connections.
+func (p *Pool) closeGeneration(gen *generation) {
+	gen.retired.Store(true)
+	if gen.inflight.Load() == 0 {
+		gen.retire.Do(func() { close(gen.left) })
+	}
+	p.background.Go(func() {
+		<-gen.left
+		gen.pool.Close()
+		p.forgetGeneration(gen)
+		close(gen.closed)
+	})
+}
+
+// reconcileHijacked gives back the permits of connections that callers took out
+// of the pool for good with Hijack, which tells nobody.
+//
+// A connection that is held has its resource acquired in the pool underneath,
+// unless it was hijacked. So if nothing was given back while both were counted,
+// the difference is the number of hijacked ones; it is never too high.
+func (p *Pool) reconcileHijacked() {
+	p.hijackMu.Lock()
+	defer p.hijackMu.Unlock()
+	for _, gen := range p.generationsAlive() {
+		held, before := p.ledger.heldBy(gen)
+		acquired := int64(gen.pool.Stat().AcquiredConns())
+		if _, after := p.ledger.heldBy(gen); after != before {
+			continue
+		}
+		for ; held-acquired > gen.hijacked; gen.hijacked++ {
+			p.gate.release()
+		}
+	}
+}
+
+// tracer is the way back from pgxpool: Release calls it before the connection
+// returns. It hands every other event to the tracer in the user's configuration.
+type tracer struct {
+	pgx.QueryTracer
+	pgx.BatchTracer
+	pgx.CopyFromTracer
+	pgx.PrepareTracer
+	pgx.ConnectTracer
+	released []pgxpool.ReleaseTracer
+	pool     *Pool
+}
+
+func newTracer(user pgx.QueryTracer, p *Pool) *tracer {
+	m := &multitracer.Tracer{}
+	if user != nil {
+		m = multitracer.New(user)
+	}
+	return &tracer{QueryTracer: m, BatchTracer: m, CopyFromTracer: m, PrepareTracer: m, ConnectTracer: m,
+		released: m.PoolReleaseTracers, pool: p}
+}
+
+// TraceRelease implements [pgxpool.ReleaseTracer].
+func (t *tracer) TraceRelease(pool *pgxpool.Pool, data pgxpool.TraceReleaseData) {
+	for _, r := range t.released {
+		r.TraceRelease(pool, data)
+	}
+	t.pool.released(data.Conn)
+}

@@ -1,0 +1,200 @@
+package autotune
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/host"
+	"github.com/pgautotune/autotune/internal/pgstat"
+)
+
+// How long a reading of the world beside the pool serves.
+const (
+	activityEvery  = time.Second      // costs the server 0.2–0.8 ms
+	activityServes = 5 * time.Second  // older than this is blindness
+	factsEvery     = 5 * time.Minute  // the inventory changes by index builds, not by queries
+	factsRetry     = 15 * time.Second // after a failure
+	vectorEvery    = time.Minute      // pgvector's capability, where the profile asks for it
+)
+
+// telemetry reads the server and the host for the tuner, over a connection of
+// its own and never through the pool: a tuner that waits in the queue it is to
+// shorten starves with it. Reads run beside the loop, one at a time, so that a
+// server that answers slowly blinds the loop and does not stop it.
+type telemetry struct {
+	pool    *Pool
+	reader  *pgstat.Reader
+	host    *host.Reader
+	running sync.WaitGroup
+
+	mu   sync.Mutex
+	busy bool  // guarded by mu
+	seen world // guarded by mu
+}
+
+// world is what was last known beside the pool.
+type world struct {
+	activity   pgstat.Activity
+	activityAt time.Time // zero: never
+	facts      pgstat.Facts
+	factsAt    time.Time // zero: never
+	factsNext  time.Time
+	err        error // of the last read of the server; nil after a good one
+
+	host       host.Reading
+	hostOK     bool
+	sharedBox  bool
+	sharedWhy  string
+	vectorErr  error // of the last check of pgvector
+	vectorAt   time.Time
+	vectorLost bool // it worked once, and no longer does
+}
+
+func newTelemetry(p *Pool) *telemetry {
+	t := &telemetry{pool: p, host: host.New()}
+	t.reader = t.open()
+	return t
+}
+
+func (t *telemetry) open() *pgstat.Reader {
+	template := t.pool.template.Load()
+	return pgstat.Open(pgstat.Config{ConnConfig: template.ConnConfig, BeforeConnect: template.BeforeConnect, Logger: t.pool.log})
+}
+
+// refresh starts a round of reading if one is due and none is under way, and
+// returns what is known now.
+func (t *telemetry) refresh(ctx context.Context) world {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if !t.busy && now.Sub(t.seen.activityAt) >= activityEvery {
+		t.busy = true
+		t.running.Go(func() { t.read(ctx) })
+	}
+	w := t.seen
+	if now.Sub(w.activityAt) > activityServes {
+		w.activityAt = time.Time{}
+	}
+	return w
+}
+
+func (t *telemetry) read(ctx context.Context) {
+	t.mu.Lock()
+	w, reader := t.seen, t.reader
+	t.mu.Unlock()
+
+	if h, err := t.host.Read(ctx); err == nil || h.Cores > 0 {
+		w.host, w.hostOK = h, true
+	}
+	activity, err := reader.Read(ctx)
+	if w.err = err; err == nil {
+		w.activity, w.activityAt = activity, time.Now()
+		if !time.Now().Before(w.factsNext) {
+			t.readFacts(ctx, reader, &w)
+		}
+		if t.pool.profile.checkVector && time.Since(w.vectorAt) >= vectorEvery {
+			t.checkVector(ctx, reader, &w)
+		}
+	}
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.busy = false
+	if t.reader == reader { // else the pool has moved to another server meanwhile
+		t.seen = w
+	}
+}
+
+func (t *telemetry) readFacts(ctx context.Context, reader *pgstat.Reader, w *world) {
+	facts, err := reader.Facts(ctx)
+	if err != nil {
+		w.err, w.factsNext = err, time.Now().Add(factsRetry)
+		return
+	}
+	first := w.factsAt.IsZero()
+	w.facts, w.factsAt, w.factsNext = facts, time.Now(), time.Now().Add(factsEvery)
+	w.sharedBox, w.sharedWhy = host.SharesMachine(ctx, host.Database{
+		Address: facts.Server.Address, UnixSocket: facts.Server.UnixSocket, BackendPID: facts.Server.BackendPID})
+	if first {
+		t.pool.log.Info("server seen", "version", facts.Server.Version, "max_connections", facts.Settings.MaxConnections,
+			"reserved", facts.Settings.Reserved(), "others", w.activity.Others.Total(),
+			"pgvector", facts.Vectors.Version, "vectors", facts.Vectors.Rows, "vector_index_bytes", facts.Vectors.IndexBytes,
+			"same_machine", w.sharedBox, "because", w.sharedWhy, "pooler", facts.Server.Pooler)
+		for _, missing := range facts.Missing {
+			t.pool.log.Warn("not seen", "what", missing)
+		}
+	}
+}
+
+// checkVector computes a distance. A loss is news; so is the return.
+func (t *telemetry) checkVector(ctx context.Context, reader *pgstat.Reader, w *world) {
+	err := reader.CheckVector(ctx)
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	first := w.vectorAt.IsZero()
+	if (err != nil) != (w.vectorErr != nil) || first {
+		if err != nil {
+			t.pool.log.Warn("pgvector cannot be used", "error", err)
+		} else {
+			t.pool.log.Info("pgvector works", "version", w.facts.Vectors.Version)
+		}
+	}
+	w.vectorLost = err != nil && (w.vectorLost || !first && w.vectorErr == nil)
+	w.vectorErr, w.vectorAt = err, time.Now()
+}
+
+// move points the telemetry at the server of a new configuration.
+func (t *telemetry) move(ctx context.Context) {
+	t.mu.Lock()
+	old := t.reader
+	t.reader = t.open()
+	t.seen = world{host: t.seen.host, hostOK: t.seen.hostOK}
+	t.mu.Unlock()
+	_ = old.Close(ctx)
+}
+
+func (t *telemetry) close(ctx context.Context) {
+	t.running.Wait()
+	_ = t.reader.Close(ctx)
+}
+
+// server is the controller's view of the world; nil when it is out of sight.
+func (w *world) server() *controller.Server {
+	if w.activityAt.IsZero() || w.factsAt.IsZero() {
+		return nil
+	}
+	a, f := &w.activity, &w.facts
+	s := &controller.Server{
+		Ours: controller.Backends{
+			OnCPU: a.Ours.OnCPU, IO: a.Ours.IO, Lock: a.Ours.Lock, LWLock: a.Ours.LWLock, OtherWait: a.Ours.OtherWait,
+			IdleInTransaction: a.Ours.IdleInTransaction, Idle: a.Ours.Idle, Unknown: a.Ours.Unknown,
+		},
+		Others: a.Others.Total(), Partial: a.Partial,
+		MaxConnections: f.Settings.MaxConnections, Reserved: f.Settings.Reserved(),
+		Vectors: controller.VectorFacts{Installed: f.Vectors.Installed, Rows: f.Vectors.Rows, IndexBytes: f.Vectors.IndexBytes, SharedBuffer: f.Settings.SharedBuffers},
+	}
+	for _, limit := range []int{f.Server.RoleConnectionLimit, f.Server.DatabaseConnectionLimit} {
+		if limit >= 0 && limit+s.Reserved+s.Others < s.MaxConnections {
+			s.MaxConnections = limit + s.Reserved + s.Others // these walls hold for us alone
+		}
+	}
+	if w.sharedBox && w.hostOK {
+		s.Cores, s.MemoryBytes = w.host.Cores, w.host.RAMTotal
+	}
+	return s
+}
+
+func (w *world) hostView() *controller.Host {
+	if !w.hostOK {
+		return nil
+	}
+	h := &controller.Host{Cores: w.host.Cores, RAMTotal: w.host.RAMTotal, RAMFree: w.host.RAMFree, SharedBox: w.sharedBox}
+	if w.host.CPUKnown {
+		h.CPU = w.host.CPU
+	}
+	return h
+}

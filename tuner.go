@@ -1,0 +1,191 @@
+package autotune
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/controller"
+)
+
+// Decision is what the controller decided at one look, and why.
+type Decision = controller.Decision
+
+// Journal receives the flight recorder's JSON lines; an *os.File will do.
+type Journal = io.Writer
+
+// tuner is the one loop of the project: observe, step, act, explain. Everything
+// that thinks is in controller.Step; everything that waits or does IO is here.
+type tuner struct {
+	pool      *Pool
+	observer  *observer
+	telemetry *telemetry
+	cfg       controller.Config
+	state     controller.State
+	frozen    atomic.Bool
+	kick      chan struct{}
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
+
+	last      atomic.Pointer[look]
+	lastWake  atomic.Int64
+	swapRetry time.Time     // no swap before this, after one failed
+	swapPause time.Duration // doubles with each failure
+	blind     bool          // an episode of blindness has been reported
+	journal   *json.Encoder
+}
+
+// look is one pass of the loop, for whoever asks.
+type look struct {
+	at          time.Time
+	observation Observation
+	decision    Decision
+	world       world
+}
+
+// wakeEvery is the least time between two looks that a queue brought about: a
+// queue is worth a look at once, a thousand queued callers are not worth more.
+const wakeEvery = 100 * time.Millisecond
+
+func newTuner(p *Pool) *tuner {
+	return &tuner{pool: p, observer: &observer{pool: p, start: time.Now()}, telemetry: newTelemetry(p), cfg: p.controllerConfig(), kick: make(chan struct{}, 1)}
+}
+
+func (t *tuner) start(ctx context.Context) {
+	ctx, t.cancel = context.WithCancel(ctx)
+	t.done.Go(func() { t.pool.warmStart(ctx) })
+	if w := t.pool.cfg.Journal; w != nil && !t.pool.cfg.Manual {
+		t.openJournal(w)
+	}
+	t.done.Go(func() { t.loop(ctx) })
+}
+
+// stop ends the loop. The pool stays as it is and works on.
+func (t *tuner) stop() {
+	t.cancel()
+	t.done.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	t.telemetry.close(ctx)
+}
+
+// serverMoved makes the controller forget the server it knew.
+func (t *tuner) serverMoved() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	t.telemetry.move(ctx)
+}
+
+// wake asks for a look soon, because callers queue.
+func (t *tuner) wake() {
+	now := t.pool.now()
+	last := t.lastWake.Load()
+	if now-last < int64(wakeEvery) || !t.lastWake.CompareAndSwap(last, now) {
+		return
+	}
+	select {
+	case t.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (t *tuner) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-t.kick:
+		}
+		next := t.step(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		timer.Reset(next)
+	}
+}
+
+// step is one pass: the six verbs in order. It returns when to look again. A
+// panic in it ends the tuning, never the service: the pool stays as it is.
+func (t *tuner) step(ctx context.Context) (next time.Duration) {
+	next = t.pool.cfg.Interval
+	defer func() {
+		if r := recover(); r != nil {
+			t.frozen.Store(true)
+			t.pool.log.Error("tuner stopped: a bug in the controller; the pool stays as it is", "panic", r)
+		}
+	}()
+	t.pool.reconcileHijacked()
+	if t.pool.cfg.Manual {
+		return next
+	}
+	w := t.telemetry.refresh(ctx)
+	obs := t.observer.observe(&w)
+	obs.Frozen = t.frozen.Load()
+	state, d := controller.Step(t.cfg, t.state, obs)
+	t.state = state
+	t.record(obs, d)
+	t.act(ctx, d)
+	t.last.Store(&look{at: time.Now(), observation: obs, decision: d, world: w})
+	t.explain(obs, d, w.err)
+	if d.Next > 0 {
+		next = min(next, d.Next)
+	}
+	return next
+}
+
+// act carries a decision out. The limit moves at once; a swap that fails leaves
+// everything as it was and is tried again later.
+func (t *tuner) act(ctx context.Context, d Decision) {
+	p := t.pool
+	if d.Action == controller.Freeze {
+		return
+	}
+	p.swapMu.Lock()
+	defer p.swapMu.Unlock()
+	size := p.Size()
+	if d.Swap && !time.Now().Before(t.swapRetry) {
+		err := p.swap(ctx, p.template.Load(), Size{Max: d.Max, Min: d.Min}, d.Limit)
+		if err == nil {
+			t.swapRetry, t.swapPause = time.Time{}, 0
+			return
+		}
+		if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+			return
+		}
+		t.swapPause = min(max(time.Second, 2*t.swapPause), time.Minute)
+		t.swapRetry = time.Now().Add(t.swapPause)
+		p.log.Warn("resize failed, pool unchanged", "max", d.Max, "min", d.Min, "error", err, "retry_in", t.swapPause)
+	}
+	if limit := min(d.Limit, size.Max); limit != int(p.gate.limit.Load()) {
+		p.gate.setLimit(limit)
+	}
+}
+
+// explain logs a decision with the numbers behind it.
+func (t *tuner) explain(obs Observation, d Decision, sightErr error) {
+	log := t.pool.log.Debug
+	switch d.Action {
+	case controller.Grow, controller.Shrink:
+		log = t.pool.log.Info
+	case controller.Freeze:
+		if !t.blind {
+			t.blind = true
+			t.pool.log.Warn("controller frozen", "reason", d.Reason, "limit", obs.Gauges.Limit, "max", obs.Gauges.Max, "error", sightErr)
+			return
+		}
+	}
+	if d.Action != controller.Freeze {
+		t.blind = false
+	}
+	log("decision", "action", d.Action, "reason", d.Reason, "limit", d.Limit, "max", d.Max, "min", d.Min, "bound", d.Bound,
+		"in_use", obs.Gauges.InUse, "queued", obs.Gauges.Queued, "old_limit", obs.Gauges.Limit,
+		"arrival_rate", d.Estimate.Arrival, "throughput", d.Estimate.Throughput, "service_time", d.Estimate.Service,
+		"offered_load", d.Estimate.OfferedLoad, "wait_p99", obs.WaitP99)
+}
