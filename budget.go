@@ -103,17 +103,65 @@ type socket struct {
 	pool *Pool
 	gen  *generation
 
-	acquiredAt atomic.Int64 // 0: not held by a caller
+	acquiredAt atomic.Int64 // 0: not held by a caller; unmeasured: held, since we do not know when
 	closedAt   atomic.Int64 // 0: open
 	completed  atomic.Int64 // times given back
 	service    atomic.Int64 // sum of the time held, ns
 	serviceSq  sumOfSquares
+
+	// Of the holder alone, for holds so short that reading the clock twice
+	// would cost as much as they last.
+	skip  int32 // holds yet to go without a measurement
+	short int64 // holds since the last measurement, to be counted as long as the next
 
 	mu            sync.Mutex
 	established   bool // the session is up: later dials are cancel requests
 	closed        bool // Close was called
 	gone          bool // the server has closed its end: the token is back
 	permitPending bool // give the permit back when gone
+}
+
+// A hold shorter than shortHold, such as an acquire for a hook, is measured only
+// once in shortEvery. A query over a network never is: a round trip over
+// loopback takes 50 µs.
+const (
+	shortHold  = int64(10 * time.Microsecond)
+	shortEvery = 8
+	unmeasured = -1
+)
+
+// hold marks the socket as given to a caller.
+func (s *socket) hold() {
+	if s.skip > 0 {
+		s.skip--
+		s.acquiredAt.Store(unmeasured)
+		return
+	}
+	s.acquiredAt.Store(s.pool.now())
+}
+
+// giveBack books the hold that ends, and tells whether there was one: none for
+// connections that the pool itself held, while warming.
+func (s *socket) giveBack() bool {
+	at := s.acquiredAt.Load()
+	switch at {
+	case 0:
+		return false
+	case unmeasured:
+		s.short++
+	default:
+		held := max(0, s.pool.now()-at)
+		if held < shortHold {
+			s.skip = shortEvery - 1
+		}
+		n := 1 + s.short
+		s.short = 0
+		s.service.Add(n * held)
+		s.serviceSq.add(n, held)
+		s.completed.Add(n)
+	}
+	s.acquiredAt.Store(0)
+	return true
 }
 
 // lingerTimeout bounds the wait for the server to close its end. A healthy

@@ -44,7 +44,9 @@ func (t *serviceTotals) add(s *socket, now int64) {
 		if end := s.closedAt.Load(); end != 0 {
 			now = end // hijacked and closed by its new owner
 		}
-		t.inUse += time.Duration(max(0, now-at))
+		if at > 0 {
+			t.inUse += time.Duration(max(0, now-at))
+		}
 	}
 }
 
@@ -99,29 +101,25 @@ func (l *ledger) totals(now int64) (t serviceTotals, opens int64) {
 	return t, l.opens
 }
 
-// heldBy counts the connections of a generation that callers hold, and how
-// many it has served so far.
-func (l *ledger) heldBy(gen *generation) (held, completed int64) {
+// heldBy counts the connections of a generation that callers hold.
+func (l *ledger) heldBy(gen *generation) (held int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for s := range l.live {
-		if s.gen == gen {
-			completed += s.completed.Load()
-			if s.acquiredAt.Load() != 0 {
-				held++
-			}
+		if s.gen == gen && s.acquiredAt.Load() != 0 {
+			held++
 		}
 	}
-	return held, completed
+	return held
 }
 
 // sumOfSquares adds up squared seconds. Only the holder of the socket adds, so
 // a load and a store suffice; readers see one or the other sum, never a torn one.
 type sumOfSquares struct{ bits atomic.Uint64 }
 
-func (s *sumOfSquares) add(nanos int64) {
+func (s *sumOfSquares) add(n, nanos int64) {
 	sec := float64(nanos) / 1e9
-	s.bits.Store(math.Float64bits(math.Float64frombits(s.bits.Load()) + sec*sec))
+	s.bits.Store(math.Float64bits(math.Float64frombits(s.bits.Load()) + float64(n)*sec*sec))
 }
 
 func (s *sumOfSquares) load() float64 { return math.Float64frombits(s.bits.Load()) }

@@ -170,7 +170,7 @@ func (p *Pool) connect(ctx context.Context) (*pgxpool.Conn, error) {
 			return nil, err
 		}
 	}
-	socketOf(conn.Conn()).acquiredAt.Store(p.now())
+	socketOf(conn.Conn()).hold()
 	return conn, nil
 }
 
@@ -254,15 +254,9 @@ func passing(err error) bool {
 // as the first thing of Release.
 func (p *Pool) released(conn *pgx.Conn) {
 	s := socketOf(conn)
-	at := s.acquiredAt.Load()
-	if at == 0 {
-		return // held by the pool itself, while warming
+	if !s.giveBack() {
+		return
 	}
-	held := max(0, p.now()-at)
-	s.acquiredAt.Store(0)
-	s.service.Add(held)
-	s.serviceSq.add(held)
-	s.completed.Add(1)
 	if conn.IsClosed() || conn.PgConn().IsBusy() || conn.PgConn().TxStatus() != 'I' {
 		// pgxpool will destroy it; whatever it was doing may still run.
 		if s.closedAt.Load() != 0 {
@@ -328,9 +322,8 @@ func (p *Pool) AcquireAllIdle(ctx context.Context) []*pgxpool.Conn {
 	defer gen.leave()
 	conns := gen.pool.AcquireAllIdle(ctx)
 	p.gate.force(len(conns))
-	now := p.now()
 	for _, c := range conns {
-		socketOf(c.Conn()).acquiredAt.Store(now)
+		socketOf(c.Conn()).hold()
 	}
 	return conns
 }

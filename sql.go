@@ -50,6 +50,6 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 		p.notConnected(ctx)
 		return nil, err
 	}
-	socketOf(conn.(*stdlib.Conn).Conn()).acquiredAt.Store(p.now())
+	socketOf(conn.(*stdlib.Conn).Conn()).hold()
 	return conn, nil
 }

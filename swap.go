@@ -348,15 +348,16 @@ func (p *Pool) closeGeneration(gen *generation) {
 // of the pool for good with Hijack, which tells nobody.
 //
 // A connection that is held has its resource acquired in the pool underneath,
-// unless it was hijacked. So if nothing was given back while both were counted,
-// the difference is the number of hijacked ones; it is never too high.
+// unless it was hijacked. So if nothing was given or given back while both were
+// counted, the difference is the number of hijacked ones; it is never too high.
 func (p *Pool) reconcileHijacked() {
 	p.hijackMu.Lock()
 	defer p.hijackMu.Unlock()
 	for _, gen := range p.generationsAlive() {
-		held, before := p.ledger.heldBy(gen)
+		given := gen.pool.Stat().AcquireCount()
+		held := p.ledger.heldBy(gen)
 		acquired := int64(gen.pool.Stat().AcquiredConns())
-		if _, after := p.ledger.heldBy(gen); after != before {
+		if p.ledger.heldBy(gen) != held || gen.pool.Stat().AcquireCount() != given {
 			continue
 		}
 		for ; held-acquired > gen.hijacked; gen.hijacked++ {

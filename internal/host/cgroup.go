@@ -75,7 +75,7 @@ func findLevels(files fs.FS, controller, own, mounts string) levels {
 		if v2 && r[0] != "cgroup2" || !v2 && (r[0] != "cgroup" || !slices.Contains(strings.Split(r[2], ","), controller)) {
 			continue
 		}
-		root, mount := l[3], strings.TrimPrefix(l[4], "/")
+		root, mount := l[3], path.Clean(strings.Trim(l[4], "/"))
 		// The mount shows the tree below root. Inside of a container the group
 		// may be named as the machine sees it, out of the mount's sight: then
 		// the mount itself is the container's group.

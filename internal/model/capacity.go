@@ -45,9 +45,9 @@ type Curve struct {
 // the knee against the points themselves. The result depends on the points only,
 // not on their order. Points with NaN, infinity, n ≤ 0 or X ≤ 0 are ignored.
 //
-// It allocates, and takes from under a millisecond (8 points) to some tens of
-// milliseconds (50 points up to n = 1,000): call it when the evidence has
-// changed, not at each look.
+// It allocates and takes milliseconds: call it when the evidence has changed, not
+// at each look. Measured on one core of a 2-core virtual machine: 1.2 ms for 12
+// points up to n = 16, 8 ms for 26 up to 100, 26 ms for 46 up to 1,000.
 func FitCapacity(points []Point) Curve {
 	pts := clean(points)
 	c := Curve{Model: NoModel, Points: len(pts)}

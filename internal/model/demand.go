@@ -152,9 +152,17 @@ func (d *Demand) observeDispersion(arrivals int64, dt float64) {
 
 func (d *Demand) observeService(w Window, dt float64) {
 	keep := math.Exp(-dt / demandSlow.Seconds())
-	d.Completions = d.Completions*keep + float64(w.Completions)
-	d.ServiceSum = d.ServiceSum*keep + w.ServiceTime.Seconds()
-	d.ServiceSq = d.ServiceSq*keep + w.ServiceTimeSq
+	count, sum, squares := float64(w.Completions), w.ServiceTime.Seconds(), w.ServiceTimeSq
+	if w.Completions == 0 {
+		sum, squares = 0, 0 // nothing given back, so nothing was held to its end
+	} else {
+		// Whatever the single times were, their squares add up to no less than
+		// sum²/count and no more than sum²: a corrupt counter stays harmless.
+		squares = math.Max(sum*sum/count, math.Min(squares, sum*sum))
+	}
+	d.Completions = d.Completions*keep + count
+	d.ServiceSum = d.ServiceSum*keep + sum
+	d.ServiceSq = d.ServiceSq*keep + squares
 	// Below a thousandth of one completion the sums are dust; the last mean stands.
 	if d.Completions < 1e-3 {
 		return

@@ -141,6 +141,22 @@ func TestDemandDropsWhatCannotBe(t *testing.T) {
 	}
 }
 
+func TestACorruptSumOfSquaresStaysHarmless(t *testing.T) {
+	var d Demand
+	w := steady(time.Second, 200, 25*time.Millisecond)
+	w.ServiceTimeSq = 1e290 // more than (200 × 25 ms)² = 25 s² cannot be
+	d.Observe(w)
+	if got := d.Rates().ServiceCV2; !near(got, 199, 1e-9) { // one call held all the time
+		t.Errorf("cv² %v, want 199, the most 200 calls can have", got)
+	}
+	w.ServiceTimeSq = 0 // less than 200 × (25 ms)² cannot be either
+	d = Demand{}
+	d.Observe(w)
+	if got := d.Rates().ServiceCV2; got > 1e-9 {
+		t.Errorf("cv² %v, want 0", got)
+	}
+}
+
 func TestDemandRemembersServiceTimeThroughAPause(t *testing.T) {
 	var d Demand
 	d.Observe(steady(time.Second, 200, 25*time.Millisecond))

@@ -62,9 +62,9 @@ func (q mmcRatio) fill(xs []float64) {
 
 // mmcWalk evaluates X(n) for rising n in O(1) a step.
 //
-// With T = 1+r and p = 1/T the normalizing constants of the product form have
-// the generating function [Σ min-factorials]·e^(rx). Multiplied by (1 − x/c) it
-// gives the recursion
+// The normalizing constants G(n) of the product form have the generating function
+// Σ xᵏ/(min(1,c)·…·min(k,c)) · e^(rx). Multiplied by (1 − x/c), with T = 1+r and
+// p = 1/T, it gives the recursion
 //
 //	G(n) = G(n−1)/c + B(n),  B(n) = Tⁿ/n! · E(n),  E(n) = E[(1 − K/c)⁺], K ~ Bin(n, p)
 //
@@ -80,9 +80,14 @@ type mmcWalk struct {
 	b      float64 // B(n)/G(n)
 	e      float64 // E(n)
 	below  float64 // P(K < c) with n trials
-	logPMF float64 // log P(K = c−1) with n trials
+	pmf    float64 // P(K = c−1) with n trials; 0 while logPMF is in charge
+	logPMF float64 // its logarithm, while it is too small for pmf
 	full   bool    // b is spent: X = c from here on
 }
+
+// mmcTiny is the logarithm below which P(K = c−1) is carried as one: with many
+// servers and much delay it starts below the smallest float64 and grows.
+const mmcTiny = -600
 
 func (q mmcRatio) start() mmcWalk {
 	c, t := float64(q.c), 1+q.r
@@ -92,6 +97,9 @@ func (q mmcRatio) start() mmcWalk {
 	// c·p^(c−1)·(1−p) of the cases.
 	w.below = -math.Expm1(c * math.Log(p))
 	w.logPMF = math.Log(c) + (c-1)*math.Log(p) + math.Log1p(-p)
+	if w.logPMF > mmcTiny {
+		w.pmf = math.Exp(w.logPMF)
+	}
 	w.full = !(w.b > mmcSpent)
 	return w
 }
@@ -111,9 +119,14 @@ func (w *mmcWalk) upTo(n int) float64 {
 		fresh := w.t / float64(w.n+1) * next / w.e * w.b // B(n+1)/G(n)
 		w.x = 1 / (1/w.c + fresh)
 		w.b, w.e = fresh*w.x, next
-		w.below = math.Max(0, w.below-w.p*math.Exp(w.logPMF))
+		w.below = math.Max(0, w.below-w.p*w.pmf)
 		w.n++
-		w.logPMF += math.Log(float64(w.n)/(float64(w.n)-w.c+1)) + math.Log1p(-w.p)
+		grow := float64(w.n) / (float64(w.n) - w.c + 1) * (1 - w.p)
+		if w.logPMF > mmcTiny {
+			w.pmf *= grow
+		} else if w.logPMF += math.Log(grow); w.logPMF > mmcTiny {
+			w.pmf = math.Exp(w.logPMF)
+		}
 		if w.b < mmcSpent || w.e < mmcSpent {
 			w.full = true
 		}
@@ -129,11 +142,11 @@ func (w *mmcWalk) upTo(n int) float64 {
 // which c shows in no data); for each, z/s by golden section; s follows in
 // closed form.
 func FitClosedMMC(points []Point, maxServers int) (ClosedMMC, error) {
-	return fitClosedMMC(clean(points), 1, maxServers, true)
+	return fitClosedMMC(clean(points), maxServers, true)
 }
 
-// fitClosedMMC scans c from least to most; withDelay false fixes z at 0.
-func fitClosedMMC(pts []Point, least, most int, withDelay bool) (ClosedMMC, error) {
+// fitClosedMMC scans c up to most; withDelay false fixes z at 0.
+func fitClosedMMC(pts []Point, most int, withDelay bool) (ClosedMMC, error) {
 	if len(pts) < 2 || withDelay && len(pts) < 3 {
 		return ClosedMMC{}, ErrTooFewPoints
 	}
@@ -141,7 +154,6 @@ func fitClosedMMC(pts []Point, least, most int, withDelay bool) (ClosedMMC, erro
 	if most <= 0 || most > last {
 		most = max(last, 1)
 	}
-	least = min(max(least, 1), most)
 	xs := make([]float64, last+2) // up to the whole number above the largest n
 	best, bestMisfit := mmcRatio{}, math.Inf(1)
 	try := func(c int) {
@@ -152,11 +164,11 @@ func fitClosedMMC(pts []Point, least, most int, withDelay bool) (ClosedMMC, erro
 	}
 	// Coarse steps of 15 % first, then every c between the neighbours of the best.
 	var tried []int
-	for c := least; c <= most; c = max(c+1, int(float64(c)*1.15)) {
+	for c := 1; c <= most; c = max(c+1, int(float64(c)*1.15)) {
 		tried = append(tried, c)
 		try(c)
 	}
-	low, high := least, most
+	low, high := 1, most
 	for _, c := range tried {
 		if c < best.c {
 			low = c + 1
@@ -172,20 +184,59 @@ func fitClosedMMC(pts []Point, least, most int, withDelay bool) (ClosedMMC, erro
 	if math.IsInf(bestMisfit, 1) {
 		return ClosedMMC{}, ErrNoFit
 	}
-	service := 1 / bestScale(pts, best.at, logError)
+	return best.scaled(pts)
+}
+
+// refitClosedMMC fits again after a few points have been left out: c within an
+// eighth, on five steps, and z/s near where they were.
+func refitClosedMMC(pts []Point, near ClosedMMC) (ClosedMMC, error) {
+	if len(pts) < 2 {
+		return ClosedMMC{}, ErrTooFewPoints
+	}
+	xs := make([]float64, int(math.Floor(pts[len(pts)-1].N))+2)
+	best, bestMisfit := mmcRatio{}, math.Inf(1)
+	step := max(1, near.Servers/16)
+	for c := max(1, near.Servers-2*step); c <= near.Servers+2*step; c += step {
+		// Keep the knee c(1+r) where it was while c moves.
+		r := float64(near.Servers)/float64(c)*(1+near.Delay/near.Service) - 1
+		q, m := mmcRatio{c: c}, 0.0
+		if near.Delay > 0 && r > 0 {
+			u := math.Log1p(r)
+			u, m = goldenSection(math.Max(0, u-0.25), u+0.25, 0.01, func(u float64) float64 {
+				return mmcRatio{c: c, r: math.Expm1(u)}.misfit(pts, xs)
+			})
+			q.r = math.Expm1(u)
+		} else {
+			m = q.misfit(pts, xs)
+		}
+		if m < bestMisfit {
+			best, bestMisfit = q, m
+		}
+	}
+	if math.IsInf(bestMisfit, 1) {
+		return ClosedMMC{}, ErrNoFit
+	}
+	return best.scaled(pts)
+}
+
+// scaled is the curve of this shape that is closest to the points.
+func (q mmcRatio) scaled(pts []Point) (ClosedMMC, error) {
+	service := 1 / bestScale(pts, q.at, logError)
 	if !finite(service) || service <= 0 {
 		return ClosedMMC{}, ErrNoFit
 	}
-	return ClosedMMC{Servers: best.c, Service: service, Delay: best.r * service}, nil
+	return ClosedMMC{Servers: q.c, Service: service, Delay: q.r * service}, nil
+}
+
+// misfit is that of the best scale; xs is scratch space.
+func (q mmcRatio) misfit(pts []Point, xs []float64) float64 {
+	q.fill(xs)
+	return shapeMisfit(pts, xs)
 }
 
 // fitDelay finds z/s for a fixed c, with xs as scratch space.
 func fitDelay(pts []Point, c int, withDelay bool, xs []float64) (mmcRatio, float64) {
-	cost := func(u float64) float64 {
-		q := mmcRatio{c: c, r: math.Expm1(u)}
-		q.fill(xs)
-		return shapeMisfit(pts, xs)
-	}
+	cost := func(u float64) float64 { return mmcRatio{c: c, r: math.Expm1(u)}.misfit(pts, xs) }
 	none := cost(0)
 	if !withDelay {
 		return mmcRatio{c: c}, none
@@ -200,7 +251,7 @@ func fitDelay(pts []Point, c int, withDelay bool, xs []float64) (mmcRatio, float
 			best, bestCost = most*float64(i)/steps, v
 		}
 	}
-	u, v := goldenSection(math.Max(0, best-most/steps), math.Min(most, best+most/steps), 1e-4, cost)
+	u, v := goldenSection(math.Max(0, best-most/steps), math.Min(most, best+most/steps), 1e-3, cost)
 	if none <= v {
 		return mmcRatio{c: c}, none
 	}

@@ -122,7 +122,8 @@ func (b bracket) admit(o Objective, k int) int {
 // A model is trusted between and beyond single points when its error is no more
 // than modelMisfit times the noise that the points show without it, for then what
 // it misses is noise. Even so it is refuted where the points put its knee more
-// than modelRefuted times its error below the tolerance.
+// than modelRefuted times its error below the tolerance: the highest of ten noisy
+// points is 1.5 standard deviations of luck, and the point at the knee has its own.
 const (
 	modelMisfit  = 2.0
 	modelRefuted = 3.0

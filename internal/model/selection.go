@@ -34,11 +34,10 @@ var contenders = []contender{
 }
 
 func fitMMCNear(pts []Point, near law, withDelay bool) (law, error) {
-	least, most := 1, 0
 	if m, ok := near.(ClosedMMC); ok {
-		least, most = m.Servers*3/4, m.Servers*5/4+1
+		return refitClosedMMC(pts, m)
 	}
-	return fitClosedMMC(pts, least, most, withDelay)
+	return fitClosedMMC(pts, 0, withDelay)
 }
 
 const (

@@ -295,3 +295,28 @@ func stripComments(sql string) string {
 	}
 	return b.String()
 }
+
+// Where PostgreSQL without pgvector is installed, often an older one, it is
+// read here.
+func TestAServerThatNeverHadPgvector(t *testing.T) {
+	srv := pgtest.New(t, pgtest.Options{WithoutVector: true})
+	if srv.HasVector() {
+		t.Skip("the only PostgreSQL here has pgvector; TestADatabaseWithoutVector covers the rest")
+	}
+	r := open(t, Config{ConnConfig: parsed(t, srv.DSN()), Timeout: patience, FactsTimeout: patience})
+	a, err := r.Read(t.Context())
+	if err != nil || a.Ours.Total() != 0 || a.Partial {
+		t.Errorf("%+v, %v", a, err)
+	}
+	f, err := r.Facts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(f.Server.Version)
+	if f.Vectors.Installed || (f.Search != Search{}) || f.Settings.MaxConnections < 1 || !f.Server.Superuser || !f.Server.SeesAll || len(f.Missing) != 0 {
+		t.Errorf("%+v", f)
+	}
+	if f.Server.VersionNum < 160000 && f.Settings.ReservedConnections != 0 {
+		t.Errorf("reserved_connections %d on %s", f.Settings.ReservedConnections, f.Server.Version)
+	}
+}
