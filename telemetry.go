@@ -147,6 +147,21 @@ func (t *telemetry) checkVector(ctx context.Context, reader *pgstat.Reader, w *w
 	w.vectorErr, w.vectorAt = err, time.Now()
 }
 
+// now asks the server for its activity at once.
+func (t *telemetry) now(ctx context.Context) (pgstat.Activity, error) {
+	t.mu.Lock()
+	reader := t.reader
+	t.mu.Unlock()
+	return reader.Read(ctx)
+}
+
+// known is what the last round of reading found.
+func (t *telemetry) known() world {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.seen
+}
+
 // move points the telemetry at the server of a new configuration.
 func (t *telemetry) move(ctx context.Context) {
 	t.mu.Lock()

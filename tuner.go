@@ -31,6 +31,7 @@ type tuner struct {
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 
+	recent    recent // acquires of the last minute, for Health
 	last      atomic.Pointer[look]
 	lastWake  atomic.Int64
 	swapRetry time.Time     // no swap before this, after one failed
@@ -122,6 +123,7 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 		}
 	}()
 	t.pool.reconcileHijacked()
+	t.recent.add(time.Now(), t.pool.acquireTotals())
 	if t.pool.cfg.Manual {
 		return next
 	}
