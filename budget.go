@@ -103,16 +103,16 @@ type socket struct {
 	pool *Pool
 	gen  *generation
 
-	acquiredAt atomic.Int64 // 0: not held by a caller; unmeasured: held, since we do not know when
+	acquiredAt atomic.Int64 // when the hold began; 0: not held by a caller; below: see short
 	closedAt   atomic.Int64 // 0: open
-	completed  atomic.Int64 // times given back
+	completed  atomic.Int64 // times given back, but for those in short
 	service    atomic.Int64 // sum of the time held, ns
 	serviceSq  sumOfSquares
 
 	// Of the holder alone, for holds so short that reading the clock twice
 	// would cost as much as they last.
 	skip  int32 // holds yet to go without a measurement
-	short int64 // holds since the last measurement, to be counted as long as the next
+	short int64 // holds before this one to be counted as long as it
 
 	mu            sync.Mutex
 	established   bool // the session is up: later dials are cancel requests
@@ -127,41 +127,55 @@ type socket struct {
 const (
 	shortHold  = int64(10 * time.Microsecond)
 	shortEvery = 8
-	unmeasured = -1
 )
+
+// Holds that are not measured are counted in acquiredAt, so that a single store
+// does for them and no reader of the counters misses one: −2n−1 while the n+1st
+// lasts, −2n after n of them. The next measured hold takes them over.
+
+func (s *socket) isHeld() bool {
+	at := s.acquiredAt.Load()
+	return at > 0 || at < 0 && at&1 != 0
+}
+
+// unmeasured is the n of an acquiredAt.
+func unmeasured(at int64) int64 { return max(0, -at) / 2 }
 
 // hold marks the socket as given to a caller.
 func (s *socket) hold() {
+	at := s.acquiredAt.Load()
 	if s.skip > 0 {
 		s.skip--
-		s.acquiredAt.Store(unmeasured)
+		s.acquiredAt.Store(at - 1)
 		return
 	}
 	s.acquiredAt.Store(s.pool.now())
+	if s.short = unmeasured(at); s.short > 0 {
+		s.completed.Add(s.short)
+	}
 }
 
 // giveBack books the hold that ends, and tells whether there was one: none for
 // connections that the pool itself held, while warming.
 func (s *socket) giveBack() bool {
 	at := s.acquiredAt.Load()
-	switch at {
-	case 0:
-		return false
-	case unmeasured:
-		s.short++
-	default:
+	switch {
+	case at > 0:
 		held := max(0, s.pool.now()-at)
 		if held < shortHold {
 			s.skip = shortEvery - 1
 		}
 		n := 1 + s.short
-		s.short = 0
 		s.service.Add(n * held)
 		s.serviceSq.add(n, held)
-		s.completed.Add(n)
+		s.completed.Add(1)
+		s.acquiredAt.Store(0)
+		return true
+	case at&1 != 0:
+		s.acquiredAt.Store(at - 1)
+		return true
 	}
-	s.acquiredAt.Store(0)
-	return true
+	return false
 }
 
 // lingerTimeout bounds the wait for the server to close its end. A healthy

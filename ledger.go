@@ -34,12 +34,13 @@ type serviceTotals struct {
 }
 
 func (t *serviceTotals) add(s *socket, now int64) {
-	t.completed += s.completed.Load()
+	at := s.acquiredAt.Load()
+	t.completed += s.completed.Load() + unmeasured(at)
 	service := time.Duration(s.service.Load())
 	t.service += service
 	t.inUse += service
 	t.serviceSq += s.serviceSq.load()
-	if at := s.acquiredAt.Load(); at != 0 {
+	if at > 0 || at&1 != 0 {
 		t.held++
 		if end := s.closedAt.Load(); end != 0 {
 			now = end // hijacked and closed by its new owner
@@ -64,7 +65,7 @@ func (l *ledger) add(s *socket) {
 func (l *ledger) remove(s *socket) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.live[s]; !ok || s.acquiredAt.Load() != 0 {
+	if _, ok := l.live[s]; !ok || s.isHeld() {
 		return
 	}
 	l.gone.add(s, 0)
@@ -85,6 +86,9 @@ func (l *ledger) forget(gen *generation, now int64) {
 	for s := range l.live {
 		if s.gen == gen {
 			l.gone.add(s, now)
+			if s.isHeld() {
+				l.gone.completed++ // for the pool this hold is over; totals never fall
+			}
 			delete(l.live, s)
 		}
 	}
@@ -106,7 +110,7 @@ func (l *ledger) heldBy(gen *generation) (held int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for s := range l.live {
-		if s.gen == gen && s.acquiredAt.Load() != 0 {
+		if s.gen == gen && s.isHeld() {
 			held++
 		}
 	}

@@ -63,6 +63,7 @@ func (o *observer) observe(w *world) Observation {
 // a hold is counted neither as running nor as done.
 func monotonic(last, now controller.Counters) controller.Counters {
 	now.Arrivals = max(now.Arrivals, last.Arrivals)
+	now.Completions = max(now.Completions, last.Completions)
 	now.InUseTime = max(now.InUseTime, last.InUseTime)
 	now.WaitTime = max(now.WaitTime, last.WaitTime)
 	now.SaturatedTime = max(now.SaturatedTime, last.SaturatedTime)

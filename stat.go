@@ -11,7 +11,7 @@ import (
 // poolCounters are the figures of a pgxpool.Stat that only the pool underneath
 // knows, summed over generations.
 type poolCounters struct {
-	idle, constructing               int32 // currently
+	idle, constructing, acquired     int32 // currently
 	lifetimeDestroyed, idleDestroyed int64 // cumulative
 	dialWaited                       int64 // cumulative: acquires that had to wait inside, nearly always for a dial
 	dialWaitTime                     time.Duration
@@ -20,6 +20,7 @@ type poolCounters struct {
 func (c *poolCounters) add(s *pgxpool.Stat) {
 	c.idle += s.IdleConns()
 	c.constructing += s.ConstructingConns()
+	c.acquired += s.AcquiredConns()
 	c.lifetimeDestroyed += s.MaxLifetimeDestroyCount()
 	c.idleDestroyed += s.MaxIdleDestroyCount()
 	c.dialWaited += s.EmptyAcquireCount()
@@ -46,7 +47,7 @@ func (p *Pool) forgetGeneration(gen *generation) {
 		if g == gen {
 			p.alive = append(p.alive[:i], p.alive[i+1:]...)
 			p.buried.add(gen.pool.Stat())
-			p.buried.idle, p.buried.constructing = 0, 0
+			p.buried.idle, p.buried.constructing, p.buried.acquired = 0, 0, 0
 			return
 		}
 	}
@@ -67,7 +68,7 @@ func (p *Pool) Stat() *pgxpool.Stat {
 	granted := t.completed + t.held
 	return newStat(map[string]int64{
 		"constructingResources": int64(c.constructing),
-		"acquiredResources":     t.held,
+		"acquiredResources":     min(t.held, int64(c.acquired)), // without the hijacked, and without those being warmed
 		"idleResources":         int64(c.idle),
 		"maxResources":          int64(p.Size().Max),
 		"acquireCount":          granted,

@@ -29,6 +29,7 @@ type Learner struct {
 	Trials   int              // limits measured in this episode
 	Measured [maxTrials]Trial // in order of N
 	Current  Trial            // being measured
+	Noise    Noise            // of throughput, pooled over all trials
 	From     time.Duration    // measuring starts: before it, the pool settles
 
 	Knee  model.Knee // what the last episode found
@@ -56,7 +57,34 @@ type Trial struct {
 	Completions float64
 	InUse       float64 // integral of in use, connection seconds
 	Looks       int
-	SumX, SumXX float64 // of the throughput of each look, for its noise
+	SumXX       float64 // sum over looks of (completions in the look)²/its seconds
+}
+
+// Noise is how much throughput scatters from look to look, pooled over trials: a
+// single trial has too few looks to know. It starts as an assumption, worth
+// noiseLooks looks.
+type Noise struct {
+	Sum   float64 // of squared relative deviations, × seconds
+	Looks float64 // degrees of freedom behind it
+}
+
+const (
+	noisePrior = 0.05 // relative, over one second: what a busy two-core machine showed
+	noiseLooks = 4
+)
+
+// perSecond is the relative standard deviation of throughput over one second.
+func (n Noise) perSecond() float64 {
+	return math.Sqrt((n.Sum + noiseLooks*noisePrior*noisePrior) / (n.Looks + noiseLooks))
+}
+
+// learn adds a trial's own scatter.
+func (n *Noise) learn(t Trial) {
+	if x := t.rate(); t.Looks > 1 && x > 0 {
+		// Σ dt(xᵢ−x)² = Σ dt·xᵢ² − T·x², with dt·xᵢ² = completions²/dt.
+		n.Sum += math.Max(0, t.SumXX-t.Seconds*x*x) / (x * x)
+		n.Looks += float64(t.Looks - 1)
+	}
 }
 
 // maxTrials bounds an episode: 9 doublings span 1 to 500, the rest is refinement.
@@ -69,8 +97,10 @@ const (
 	trialMost        = 1.2  // seconds, given trialCompletions
 	trialHard        = 6.0  // seconds, whatever was counted
 	trialCompletions = 60   // 13 % standard error for exponential service, less for a closed loop
-	trialNoise       = 0.02 // relative standard error
-	trialPoor        = 0.7  // of the best so far: clearly worse, no need to know by how much
+	trialNoise       = 0.03 // relative standard error
+	duelMost         = 2.4  // seconds that a limit is measured for at most, to tell it from its rival
+	tolerance        = 0.03 // of the peak throughput that "balanced" gives for a smaller limit
+	trialPoor        = 0.7  // of the best so far, or the best of it: clearly apart, no need to know by how much
 
 	// A change by this factor in consecutive windows is believed at once; a
 	// smaller one has to stand out of the noise (see model.Drift).
@@ -89,26 +119,23 @@ func (t *Trial) rate() float64 {
 	return t.Completions / t.Seconds
 }
 
-// noise is the relative standard error of the rate.
-func (t *Trial) noise() float64 {
-	if t.Looks < 3 || t.SumX <= 0 {
-		return 1
-	}
-	k := float64(t.Looks)
-	mean := t.SumX / k
-	variance := math.Max(0, t.SumXX/k-mean*mean) * k / (k - 1)
-	return math.Sqrt(variance/k) / mean
-}
-
 func (t *Trial) add(w window) {
 	dt := w.Elapsed.Seconds()
-	x := float64(w.Completions) / dt
 	t.Seconds += dt
 	t.Completions += float64(w.Completions)
 	t.InUse += w.InUseTime.Seconds()
 	t.Looks++
-	t.SumX += x
-	t.SumXX += x * x
+	t.SumXX += float64(w.Completions) * float64(w.Completions) / dt
+}
+
+// error is the relative standard error of a trial's throughput: the scatter
+// between looks, and never less than the counting itself allows.
+func (l *Learner) error(t *Trial) float64 {
+	if t.Seconds <= 0 {
+		return 1
+	}
+	counting := 0.3 / math.Sqrt(math.Max(t.Completions, 1)) // a closed loop counts more evenly than Poisson
+	return math.Max(l.Noise.perSecond()/math.Sqrt(t.Seconds), counting)
 }
 
 // move is what the learner wants after a look.
@@ -190,6 +217,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, 
 	if !l.done() {
 		return stay
 	}
+	l.Noise.learn(l.Current)
 	l.keep(l.Current)
 	if l.Verify {
 		return l.verified(cfg, at, low, high, service)
@@ -210,20 +238,27 @@ func (l *Learner) done() bool {
 	if t.Seconds < trialLeast || t.Completions < trialCompletions {
 		return false
 	}
-	if best := l.best(); best >= 0 && t.rate() < trialPoor*l.Measured[best].rate() {
-		return true
+	if best := l.best(); best >= 0 {
+		if ratio := t.rate() / l.Measured[best].rate(); ratio < trialPoor || ratio > 1/trialPoor {
+			return true
+		}
 	}
-	return t.noise() < trialNoise || t.Seconds >= trialMost
+	return l.error(t) < trialNoise || t.Seconds >= trialMost
 }
 
-// keep files a trial in order of N; a second one at the same N replaces the first.
+// keep files a trial in order of N, adding it to one at the same N.
 func (l *Learner) keep(t Trial) {
 	i := 0
 	for i < l.Trials && l.Measured[i].N < t.N {
 		i++
 	}
 	if i < l.Trials && l.Measured[i].N == t.N {
-		l.Measured[i] = t
+		m := &l.Measured[i]
+		m.Seconds += t.Seconds
+		m.Completions += t.Completions
+		m.InUse += t.InUse
+		m.Looks += t.Looks
+		m.SumXX += t.SumXX
 		return
 	}
 	if l.Trials == maxTrials {
@@ -262,12 +297,12 @@ func (l *Learner) smallest(o model.Objective) int {
 		}
 		return at
 	}
-	tolerance := 0.03
+	give := tolerance
 	if o == model.Throughput {
-		tolerance = 0.005
+		give = 0.005
 	}
 	for i := range best {
-		if l.Measured[i].rate() >= (1-tolerance)*l.Measured[best].rate() {
+		if l.Measured[i].rate() >= (1-give)*l.Measured[best].rate() {
 			return i
 		}
 	}
@@ -299,16 +334,45 @@ func (l *Learner) next(cfg Config, low, high int) int {
 	// hold a higher peak.
 	choice := l.smallest(cfg.Objective)
 	if best+1 < l.Trials {
-		if n := between2(l.Measured[best].N, l.Measured[best+1].N, 1.5); n != 0 {
+		if n := middle(l.Measured[best].N, l.Measured[best+1].N, 1.5); n != 0 {
+			return n
+		}
+	}
+	if best > 0 {
+		if n := middle(l.Measured[best-1].N, l.Measured[best].N, 1.5); n != 0 {
 			return n
 		}
 	}
 	if choice > 0 {
-		if n := between2(l.Measured[choice-1].N, l.Measured[choice].N, 1.3); n != 0 {
+		if n := middle(l.Measured[choice-1].N, l.Measured[choice].N, 1.3); n != 0 {
 			return n
 		}
 	}
-	return 0
+	return l.duel(choice, best)
+}
+
+// duel is the limit to measure once more because it decides and is not known
+// well enough: the choice or the peak it is compared with. 0 when it is clear
+// which one serves the objective, or both were measured for long.
+func (l *Learner) duel(choice, best int) int {
+	if choice == best {
+		if choice == 0 {
+			return 0
+		}
+		choice-- // the next smaller one was turned down: rightly?
+	}
+	c, b := &l.Measured[choice], &l.Measured[best]
+	if c.Seconds >= duelMost && b.Seconds >= duelMost {
+		return 0
+	}
+	margin := math.Abs(math.Log(c.rate()/b.rate()) - math.Log(1-tolerance))
+	if margin > 1.5*math.Hypot(l.error(c), l.error(b)) {
+		return 0
+	}
+	if c.Seconds <= b.Seconds {
+		return c.N
+	}
+	return b.N
 }
 
 // openBelow tells whether a limit below the smallest trial may still be worth
@@ -328,7 +392,7 @@ func (l *Learner) openBelow(low int, bestX float64) bool {
 	}
 	above := &l.Measured[1]
 	rise := math.Log(bottom.rate()/float64(bottom.N)) - math.Log(above.rate()/float64(above.N))
-	return rise/math.Log(float64(above.N)/float64(bottom.N)) > 0.38 // 30 % more per connection at half the limit
+	return rise/math.Log(float64(above.N)/float64(bottom.N)) > 0.5 // 41 % more per connection at half the limit
 }
 
 // openAbove tells whether a limit above the largest trial may serve more.
@@ -344,9 +408,9 @@ func (l *Learner) openAbove(high, best int) bool {
 	return float64(top.N) < 1.9*float64(l.Measured[best].N) && top.rate() > 0.9*l.Measured[best].rate()
 }
 
-// between2 is the whole number at the geometric middle of a and b, or 0 where
+// middle is the whole number at the geometric middle of a and b, or 0 where
 // they are within ratio of each other or have nothing between.
-func between2(a, b int, ratio float64) int {
+func middle(a, b int, ratio float64) int {
 	if b-a < 2 || float64(b) < ratio*float64(a) {
 		return 0
 	}
@@ -389,7 +453,7 @@ func (l *Learner) interval(cfg Config, choice, best int) model.Knee {
 	peak := &l.Measured[best]
 	for i := range l.Trials {
 		t := &l.Measured[i]
-		slack := 0.03 + 2*math.Hypot(min(t.noise(), 0.1), min(peak.noise(), 0.1))
+		slack := tolerance + 2*math.Hypot(min(l.error(t), 0.1), min(l.error(peak), 0.1))
 		if t.rate() >= (1-slack)*peak.rate() {
 			k.Lower, k.Upper = min(k.Lower, t.N), max(k.Upper, t.N)
 		}
@@ -449,7 +513,8 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		return move{}
 	}
 	l.Episode, l.Verify, l.Base, l.Trials = true, true, limit, 0
-	l.keep(Trial{N: limit, Seconds: t.Seconds, Completions: t.Completions, InUse: t.InUse, Looks: t.Looks, SumX: t.SumX, SumXX: t.SumXX})
+	t.N = limit
+	l.keep(t)
 	l.VerifyUp = !l.VerifyUp
 	n := max(low, int(float64(limit)/1.5))
 	if l.VerifyUp || n == limit {
@@ -463,28 +528,41 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	return l.try(at, n, service, sizing.Learning)
 }
 
-// verified ends the trial of one other limit: back, unless it was better.
+// verified ends the trial of one other limit: back, unless it serves the
+// objective better. What the peak was when it was measured is carried along with
+// the throughput at the limit in force, so that small losses do not add up.
 func (l *Learner) verified(cfg Config, at time.Duration, low, high int, service time.Duration) move {
-	l.Episode = false
-	other := l.Current
-	var base Trial
+	l.Episode, l.Verify = false, false
+	other, base := l.Current, Trial{}
 	for i := range l.Trials {
 		if l.Measured[i].N == l.Base {
 			base = l.Measured[i]
 		}
 	}
-	gain := other.rate()/base.rate() - 1
-	needed := 0.03 + 2*math.Hypot(other.noise(), base.noise())
+	gain := math.Log(other.rate() / base.rate())
+	doubt := math.Hypot(l.error(&other), l.error(&base))
+	better := gain > tolerance+2*doubt
 	if other.N < l.Base {
-		needed = -0.01 // fewer connections need only lose nothing
+		peak := math.Log(l.PeakX / l.BestX) // of the peak over the limit in force
+		better = gain-doubt > math.Log(1-tolerance)+peak
 	}
-	if gain > needed {
-		l.Known = false
-		m := l.begin(at, other.N, service)
-		m.reason = sizing.CapacityChanged
-		return m
+	if !better {
+		l.VerifyEvery = min(2*l.VerifyEvery, verifyMost)
+		l.VerifyAt = at + l.VerifyEvery
+		return move{limit: l.Base, reason: sizing.ServerSaturated}
 	}
-	l.VerifyEvery = min(2*l.VerifyEvery, verifyMost)
+	reason := sizing.PastKnee
+	if other.N > l.Base {
+		reason = sizing.BelowKnee
+		l.PeakX = math.Max(l.PeakX, other.rate())
+		l.VerifyUp = false // goes on upward next time
+	}
+	l.BestX = other.rate()
+	l.Knee.N = other.N
+	l.Knee.Lower, l.Knee.Upper = min(l.Knee.Lower, other.N), max(l.Knee.Upper, other.N)
+	l.Store.Forget(0)
+	l.Window, l.Far = Trial{}, 0
+	l.VerifyEvery = verifyFirst
 	l.VerifyAt = at + l.VerifyEvery
-	return move{limit: l.Base, reason: sizing.ServerSaturated}
+	return move{limit: other.N, reason: reason}
 }

@@ -20,9 +20,9 @@ type State struct {
 	Limit int // as decided last; the pool's own may differ if moved by hand
 	Learn Learner
 
-	SightLostAt time.Duration // when the server went out of sight
-	Blind       bool
-	Server      Server // the last one seen
+	SeenAt time.Duration // when the server was last seen
+	Blind  bool
+	Server Server // the last one seen
 
 	EnoughSince time.Duration // since when a smaller max has been enough
 	LastSwap    time.Duration // when a swap was last asked for; 0: never

@@ -73,7 +73,7 @@ func start(s State, o Observation) State {
 	s.History = model.NewHistogram(historyHalfLife)
 	s.Limit = o.Gauges.Limit
 	s.At = o.At
-	s.SightLostAt = o.At
+	s.SeenAt = o.At
 	return s
 }
 
@@ -97,7 +97,7 @@ func (s *State) estimateDemand(w window, o Observation) {
 // see remembers the server and notices when it is out of sight.
 func (s *State) see(o Observation) {
 	if o.Server != nil {
-		s.Server, s.SightLostAt, s.Blind = *o.Server, o.At, false
+		s.Server, s.SeenAt, s.Blind = saneServer(*o.Server), o.At, false
 		return
 	}
 	s.Blind = true
@@ -147,7 +147,7 @@ func (s *State) freeze(o Observation, d Decision) (State, Decision) {
 		s.Learn.Episode = false
 		d.Limit = min(s.Learn.Base, d.Max)
 	}
-	if o.At-s.SightLostAt >= freezeAfter && d.Limit == o.Gauges.Limit {
+	if o.At-s.SeenAt >= freezeAfter && d.Limit == o.Gauges.Limit {
 		d.Action = Freeze
 	}
 	s.Limit, s.LastReason = d.Limit, d.Reason
@@ -306,7 +306,7 @@ func (s *State) warm(cfg Config, d *Decision) int {
 // sane replaces what cannot be by what can: absurd gauges by bounds, NaN by 0.
 func sane(o Observation) Observation {
 	g := &o.Gauges
-	for _, v := range []*int{&g.Limit, &g.Max, &g.Min, &g.InUse, &g.Idle, &g.Queued, &g.Connecting, &g.Budget, &g.Peak} {
+	for _, v := range [...]*int{&g.Limit, &g.Max, &g.Min, &g.InUse, &g.Idle, &g.Queued, &g.Connecting, &g.Budget, &g.Peak} {
 		*v = min(max(*v, 0), math.MaxInt32)
 	}
 	g.Max = max(g.Max, 1)
@@ -317,16 +317,18 @@ func sane(o Observation) Observation {
 	}
 	o.At = max(o.At, 0)
 	o.WaitP99 = max(o.WaitP99, 0)
-	if o.Server != nil {
-		v := *o.Server
-		if !(v.Vectors.Rows >= 0) || math.IsInf(v.Vectors.Rows, 0) {
-			v.Vectors.Rows = 0
-		}
-		for _, n := range []*int{&v.Others, &v.MaxConnections, &v.Reserved, &v.Cores, &v.Ours.OnCPU, &v.Ours.IO, &v.Ours.Lock, &v.Ours.LWLock,
-			&v.Ours.OtherWait, &v.Ours.IdleInTransaction, &v.Ours.Idle, &v.Ours.Unknown} {
-			*n = min(max(*n, 0), math.MaxInt32)
-		}
-		o.Server = &v
-	}
 	return o
+}
+
+// saneServer does the same for what the server said.
+func saneServer(v Server) Server {
+	if !(v.Vectors.Rows >= 0) || math.IsInf(v.Vectors.Rows, 0) {
+		v.Vectors.Rows = 0
+	}
+	b := &v.Ours
+	for _, n := range [...]*int{&v.Others, &v.MaxConnections, &v.Reserved, &v.Cores,
+		&b.OnCPU, &b.IO, &b.Lock, &b.LWLock, &b.OtherWait, &b.IdleInTransaction, &b.Idle, &b.Unknown} {
+		*n = min(max(*n, 0), math.MaxInt32)
+	}
+	return v
 }

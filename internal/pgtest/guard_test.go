@@ -48,7 +48,10 @@ func beOwner() {
 		defer conn.Close(ctx)
 		fail(signal(s.PID(), syscall.SIGSTOP))
 	}
-	backends, err := children(s.PID())
+	backends, err := workers(s.data)
+	if err != nil {
+		backends, err = children(s.PID())
+	}
 	fail(err)
 	fmt.Printf("%s\n%d\n%d\n%s\n", s.dir, s.port, segmentIn(s.data), strings.Trim(fmt.Sprint(append(pids, backends...)), "[]"))
 	select {}

@@ -1,10 +1,14 @@
+//go:build unix
+
 package pgtest
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -297,5 +301,40 @@ func TestAWarmStartTakesLittleTime(t *testing.T) {
 	// 0.3 s on a quiet machine; what this catches is an initdb on each start (2–3 s).
 	if took > 5*time.Second {
 		t.Errorf("a warm start took %v", took)
+	}
+}
+
+func TestKillWhileClientsConnectLeavesNoBackend(t *testing.T) {
+	s := New(t, Options{})
+	for range 3 {
+		ctx, cancel := context.WithCancel(t.Context())
+		var clients sync.WaitGroup
+		connected := make(chan struct{}, 1)
+		for range 16 {
+			clients.Go(func() {
+				for ctx.Err() == nil {
+					if conn, err := pgx.Connect(ctx, s.DSN()); err == nil {
+						select {
+						case connected <- struct{}{}:
+						default:
+						}
+						conn.Close(ctx)
+					}
+				}
+			})
+		}
+		<-connected
+		err := s.Kill()
+		cancel()
+		clients.Wait()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Restart(t.Context()); err != nil { // fails if a backend is left
+			t.Fatal(err)
+		}
+	}
+	if v := one[int](t, connect(t, s.DSN()), "SELECT 1"); v != 1 {
+		t.Errorf("SELECT 1 = %d", v)
 	}
 }

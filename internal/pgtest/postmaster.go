@@ -68,8 +68,8 @@ func (s *Server) boot(ctx context.Context, port int) (*postmaster, error) {
 			}
 			return nil, fmt.Errorf("pgtest: PostgreSQL %s ended while starting, its log says:\n%s", s.in.version, tail(said))
 		case <-ctx.Done():
-			_, err := crash(pm.pid)
-			return nil, errors.Join(fmt.Errorf("pgtest: starting PostgreSQL: %w", ctx.Err()), err)
+			_, _ = crash(pm.pid, s.data) // what this does not end, the guard does
+			return nil, fmt.Errorf("pgtest: starting PostgreSQL: %w", ctx.Err())
 		case <-tick.C:
 			if pid, ready := readPIDFile(pidFile, port); ready && pid != stale {
 				pm.pid = pid // below sudo, the process started is not the postmaster
@@ -121,14 +121,20 @@ func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Ito
 // closedEvery is how often crashed processes and their port are looked at.
 const closedEvery = 5 * time.Millisecond
 
-// waitClosed returns when none of the processes is alive and nobody answers on
-// the port. Only then can the server start again: it refuses to while one of its
-// old backends is attached to the shared memory.
-func waitClosed(ctx context.Context, port int, pids []int) error {
+// waitClosed returns when no process of the killed server is alive and nobody
+// answers on its port. Only then can it start again: it refuses to while one of
+// its old backends is attached to the shared memory.
+func (s *Server) waitClosed(ctx context.Context, pids []int) error {
 	tick := time.NewTicker(closedEvery)
 	defer tick.Stop()
 	for {
-		if closed(port, pids) {
+		late, _ := workers(s.data) // forked while the postmaster was being killed
+		for _, pid := range late {
+			if err := kill(pid); err != nil {
+				return err
+			}
+		}
+		if len(late) == 0 && closed(s.port, pids) {
 			return nil
 		}
 		select {

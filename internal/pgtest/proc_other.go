@@ -23,5 +23,7 @@ func detached(string, account) *syscall.SysProcAttr { return nil }
 func (account) own(string) error                    { return errUnsupported }
 func tryLock(*os.File) (bool, error)                { return false, errUnsupported }
 func askToStop(int) error                           { return errUnsupported }
-func crash(int) ([]int, error)                      { return nil, errUnsupported }
+func crash(int, string) ([]int, error)              { return nil, errUnsupported }
+func workers(string) ([]int, error)                 { return nil, errUnsupported }
+func kill(int) error                                { return errUnsupported }
 func alive(int) bool                                { return false }

@@ -86,20 +86,22 @@ func tryLock(f *os.File) (bool, error) {
 // their transactions rolled back, data written.
 func askToStop(pid int) error { return signal(pid, syscall.SIGINT) }
 
-// crash ends a postmaster and all its backends as a power cut would. It is
-// stopped first, so that it forks no further backend and does not react to the
-// death of those there are. The pids of the backends are returned.
-func crash(pid int) ([]int, error) {
-	if err := signal(pid, syscall.SIGSTOP); err != nil {
-		return nil, err
+// kill ends a process with SIGKILL.
+func kill(pid int) error { return signal(pid, syscall.SIGKILL) }
+
+// crash ends a postmaster and all its backends with SIGKILL, as a power cut
+// would, and returns their pids. The postmaster is not stopped (SIGSTOP) first: a
+// sudo above it would stop with it, and for good. One that forks meanwhile leaves
+// a process that [workers] shows.
+func crash(pid int, data string) ([]int, error) {
+	pids, err := workers(data)
+	if err != nil {
+		pids, err = children(pid) // no /proc
 	}
-	backends, err := children(pid)
-	for _, p := range append(backends, pid) {
-		if e := signal(p, syscall.SIGKILL); err == nil {
-			err = e
-		}
+	for _, p := range append([]int{pid}, pids...) {
+		err = errors.Join(err, kill(p))
 	}
-	return backends, err
+	return append(pids, pid), err
 }
 
 // signal sends sig; that the process is gone already is not an error.
@@ -116,25 +118,30 @@ func signal(pid int, sig syscall.Signal) error {
 
 // alive tells whether a process exists and still runs.
 func alive(pid int) bool {
-	if syscall.Kill(pid, 0) != nil {
-		return false
-	}
-	_, state, err := parentAndState(pid)
-	return err != nil || state != "Z"
+	return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) && stateOf(pid) != "Z" // zombie
 }
 
-// children lists the processes whose parent is pid.
+// workers lists the processes that work in the data directory: postmaster and
+// backends, whoever their parent. It fails where there is no /proc.
+func workers(data string) ([]int, error) {
+	links, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	if len(links) == 0 {
+		return nil, errors.New("pgtest: no /proc")
+	}
+	var found []int
+	for _, link := range links {
+		// An error is a process of somebody else, or one that is gone.
+		if cwd, err := os.Readlink(link); err == nil && cwd == data {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(link)))
+			found = append(found, pid)
+		}
+	}
+	return found, nil
+}
+
+// children lists the processes whose parent is pid, for systems without /proc.
 func children(pid int) ([]int, error) {
 	var found []int
-	if dirs, _ := filepath.Glob("/proc/[0-9]*"); len(dirs) > 0 {
-		for _, dir := range dirs {
-			p, _ := strconv.Atoi(filepath.Base(dir))
-			if parent, _, err := parentAndState(p); err == nil && parent == pid {
-				found = append(found, p)
-			}
-		}
-		return found, nil
-	}
 	out, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
 	if err != nil {
 		return nil, fmt.Errorf("pgtest: listing processes with ps: %w", err)
@@ -148,14 +155,13 @@ func children(pid int) ([]int, error) {
 	return found, nil
 }
 
-// parentAndState reads /proc/PID/stat, whose second field, the program's name in
+// stateOf reads /proc/PID/stat, whose second field, the program's name in
 // brackets, may contain anything: fields are counted from the last bracket.
-func parentAndState(pid int) (parent int, state string, err error) {
+func stateOf(pid int) string {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, "", err
+		return ""
 	}
-	rest := text[bytes.LastIndexByte(text, ')')+1:]
-	_, err = fmt.Sscan(string(rest), &state, &parent)
-	return parent, state, err
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	return fields[0]
 }

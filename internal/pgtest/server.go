@@ -198,7 +198,7 @@ func (s *Server) Kill() error {
 	if s.running == nil {
 		return nil
 	}
-	pids, err := crash(s.running.pid)
+	pids, err := crash(s.running.pid, s.data)
 	if err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (s *Server) Kill() error {
 		return err
 	}
 	s.running = nil
-	return waitClosed(ctx, s.port, pids)
+	return s.waitClosed(ctx, pids)
 }
 
 // Restart starts the server again on the same port and data, after Kill with

@@ -1,0 +1,155 @@
+package autotune_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/pgtest"
+)
+
+// pooler is what the two pools have in common here.
+type pooler interface {
+	Acquire(context.Context) (*pgxpool.Conn, error)
+	AcquireAllIdle(context.Context) []*pgxpool.Conn
+	Reset()
+	Stat() *pgxpool.Stat
+}
+
+// figures are the counts of a Stat, which have to be the same in both pools.
+type figures struct {
+	Acquire, Canceled, Empty, New, Lifetime, Idle int64
+	Acquired, Constructing, IdleConns, Max, Total int32
+}
+
+func figuresOf(s *pgxpool.Stat) figures {
+	return figures{
+		s.AcquireCount(), s.CanceledAcquireCount(), s.EmptyAcquireCount(), s.NewConnsCount(), s.MaxLifetimeDestroyCount(), s.MaxIdleDestroyCount(),
+		s.AcquiredConns(), s.ConstructingConns(), s.IdleConns(), s.MaxConns(), s.TotalConns(),
+	}
+}
+
+// waited is how long a caller of the script waits for a connection.
+const waited = 100 * time.Millisecond
+
+// statScript is played on both pools, of two connections each.
+var statScript = []struct {
+	name string
+	do   func(t *testing.T, p pooler)
+}{
+	{"nothing yet", func(*testing.T, pooler) {}},
+	{"one acquire and release", func(t *testing.T, p pooler) { hold(t, p, 1)() }},
+	{"the same connection again", func(t *testing.T, p pooler) { hold(t, p, 1)() }},
+	{"both held", func(t *testing.T, p pooler) {
+		release := hold(t, p, 2)
+		if s := p.Stat(); s.AcquiredConns() != 2 || s.IdleConns() != 0 || s.TotalConns() != 2 {
+			t.Errorf("with both held: %+v", figuresOf(s))
+		}
+		release()
+	}},
+	{"an acquire with a context that is over", func(t *testing.T, p pooler) {
+		over, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := p.Acquire(over); err == nil {
+			t.Error("it worked")
+		}
+	}},
+	{"an acquire that gives up", func(t *testing.T, p pooler) {
+		release := hold(t, p, 2)
+		defer release()
+		short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if _, err := p.Acquire(short); err == nil {
+			t.Error("a third of two was given out")
+		}
+	}},
+	{"an acquire that waits", func(t *testing.T, p pooler) {
+		release := hold(t, p, 2)
+		time.AfterFunc(waited, release)
+		hold(t, p, 1)()
+	}},
+	{"a connection that was closed by hand", func(t *testing.T, p pooler) {
+		c, err := p.Acquire(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Conn().Close(t.Context())
+		c.Release()
+	}},
+	{"a reset", func(t *testing.T, p pooler) { p.Reset() }},
+	{"an acquire after it", func(t *testing.T, p pooler) { hold(t, p, 1)() }},
+	{"a connection that is hijacked", func(t *testing.T, p pooler) {
+		c, err := p.Acquire(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Hijack().Close(t.Context())
+	}},
+	{"two after it", func(t *testing.T, p pooler) { hold(t, p, 2)() }},
+}
+
+func TestStatCountsAsPgxpoolDoes(t *testing.T) {
+	leakFree(t)
+	dsn := pgtest.DSN(t)
+	raw, err := pgxpool.New(t.Context(), with(dsn, "pool_max_conns", "2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	ours := open(t, dsn, 2, func(c *autotune.Config) { c.Budget = 4 })
+	for _, step := range statScript {
+		step.do(t, raw)
+		step.do(t, ours)
+		eventually(t, func() string { // destroying is asynchronous in both
+			if want, got := figuresOf(raw.Stat()), figuresOf(ours.Stat()); want != got {
+				return fmt.Sprintf("after %q pgxpool says\n%+v, we say\n%+v", step.name, want, got)
+			}
+			return ""
+		})
+	}
+	for name, of := range map[string]func(*pgxpool.Stat) time.Duration{
+		"AcquireDuration": (*pgxpool.Stat).AcquireDuration, "EmptyAcquireWaitTime": (*pgxpool.Stat).EmptyAcquireWaitTime,
+	} {
+		theirs, mine := of(raw.Stat()), of(ours.Stat())
+		t.Logf("%s: pgxpool %s, autotune %s", name, theirs, mine)
+		if mine < waited || (mine-theirs).Abs() > waited {
+			t.Errorf("%s is %s where pgxpool says %s", name, mine, theirs)
+		}
+	}
+}
+
+func TestStatIsCumulativeOverSwaps(t *testing.T) {
+	leakFree(t)
+	p := open(t, pgtest.DSN(t), 3)
+	ctx := within(t)
+	var acquires int64
+	last := p.Stat()
+	for i := range 10 {
+		for range i {
+			hold(t, p, 2)()
+			acquires += 2
+		}
+		if err := p.Resize(ctx, autotune.Size{Max: 2 + i%2}); err != nil {
+			t.Fatal(err)
+		}
+		s := p.Stat()
+		if s.AcquireCount() != acquires {
+			t.Errorf("after swap %d: %d acquires, not %d", i, s.AcquireCount(), acquires)
+		}
+		if s.NewConnsCount() < last.NewConnsCount() || s.EmptyAcquireCount() < last.EmptyAcquireCount() ||
+			s.AcquireDuration() < last.AcquireDuration() || s.EmptyAcquireWaitTime() < last.EmptyAcquireWaitTime() {
+			t.Errorf("swap %d: a counter fell from %+v to %+v", i, figuresOf(last), figuresOf(s))
+		}
+		if want := int32(2 + i%2); s.MaxConns() != want || p.Config().MaxConns != want {
+			t.Errorf("swap %d: max %d, config %d, want %d", i, s.MaxConns(), p.Config().MaxConns, want)
+		}
+		last = s
+	}
+	// The connections that swaps warmed and checked were of no caller.
+	if s := settled(t, p); s.Completions != acquires || s.Swaps != 10 {
+		t.Errorf("%d completions of %d, %d swaps of 10", s.Completions, acquires, s.Swaps)
+	}
+}
