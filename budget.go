@@ -47,6 +47,13 @@ func (b *budget) take() bool {
 	return true
 }
 
+// hasRoom tells whether take would succeed now.
+func (b *budget) hasRoom() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.open < b.size
+}
+
 func (b *budget) give() {
 	b.mu.Lock()
 	b.open--

@@ -165,8 +165,8 @@ func queues(t testing.TB, p *autotune.Pool, n int) {
 	})
 }
 
-// settled checks that nothing is in use and that every arrival is accounted for.
-func settled(t testing.TB, p *autotune.Pool) autotune.Snapshot {
+// settles waits until nothing is in use.
+func settles(t testing.TB, p *autotune.Pool) {
 	t.Helper()
 	eventually(t, func() string {
 		if s := p.Snapshot(); s.InUse != 0 || s.Queued != 0 {
@@ -174,6 +174,12 @@ func settled(t testing.TB, p *autotune.Pool) autotune.Snapshot {
 		}
 		return ""
 	})
+}
+
+// settled checks that nothing is in use and that every arrival is accounted for.
+func settled(t testing.TB, p *autotune.Pool) autotune.Snapshot {
+	t.Helper()
+	settles(t, p)
 	s := p.Snapshot()
 	if s.Arrivals != s.Completions+s.Canceled+s.Failed {
 		t.Errorf("%d arrivals, but %d completions + %d canceled + %d failed", s.Arrivals, s.Completions, s.Canceled, s.Failed)

@@ -52,6 +52,9 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 		if ctx.Value(unannounced{}) != nil {
 			return errWarmedExplicitly
 		}
+		if !p.budget.hasRoom() {
+			return errNoBudget // before the user's hook fetches a token for nothing
+		}
 		if before != nil {
 			if err := before(ctx, cc); err != nil {
 				return err
@@ -190,8 +193,9 @@ func (p *Pool) check(ctx context.Context, next *generation) error {
 	}
 	err := acquire()
 	if errors.Is(err, errNoBudget) {
-		if err = p.makeRoom(ctx, p.routes.Load().current); err == nil {
-			err = p.awaitBudget(ctx, acquire)
+		if _, err = p.gate.acquire(ctx); err == nil {
+			err = p.openInstead(ctx, p.routes.Load().current, acquire)
+			p.gate.release()
 		}
 	}
 	if err != nil {
@@ -201,32 +205,46 @@ func (p *Pool) check(ctx context.Context, next *generation) error {
 	return nil
 }
 
-// makeRoom closes one idle connection of a generation, as a caller would get
-// it: with a permit, so that nobody who holds one is left without a connection.
-func (p *Pool) makeRoom(ctx context.Context, from *generation) error {
-	if _, err := p.gate.acquire(ctx); err != nil {
-		return err
-	}
-	defer p.gate.release()
-	return p.closeIdle(ctx, from)
+// openInstead acquires from a new generation although the budget is used up, by
+// closing an idle connection of the old one. The caller holds a permit, as
+// everybody who needs a connection does, and so there is one that nobody needs:
+// idle, or on its way back. It is kept until the end, because otherwise a caller
+// would take the token that the closed connection leaves.
+func (p *Pool) openInstead(ctx context.Context, old *generation, acquire func() error) error {
+	var closedAt time.Time
+	return p.awaitBudget(ctx, func() error {
+		err := acquire()
+		if !errors.Is(err, errNoBudget) || time.Since(closedAt) < retakenAfter {
+			return err
+		}
+		closed, closeErr := p.closeIdle(ctx, old)
+		if closed {
+			closedAt = time.Now()
+		}
+		return errors.Join(closeErr, err)
+	})
 }
+
+// retakenAfter is when a token of a connection that was closed must have come
+// back, which takes a healthy server a millisecond; later, somebody else has it.
+const retakenAfter = 20 * time.Millisecond
 
 // closeIdle closes one idle connection of a generation, if it has one. The
 // caller holds a permit.
-func (p *Pool) closeIdle(ctx context.Context, from *generation) error {
+func (p *Pool) closeIdle(ctx context.Context, from *generation) (closed bool, err error) {
 	if from.pool.Stat().IdleConns() == 0 {
-		return nil
+		return false, nil
 	}
 	conn, err := from.pool.Acquire(ctx)
 	if err != nil {
 		if errors.Is(err, errNoBudget) {
-			return nil // a caller was quicker
+			return false, nil // a caller was quicker
 		}
-		return err
+		return false, err
 	}
 	_ = conn.Conn().Close(ctx)
 	conn.Release()
-	return nil
+	return true, nil
 }
 
 // handOver moves the pool from the old generation to the next one connection at
@@ -283,12 +301,10 @@ func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
 		opened := next.pool.Stat().NewConnsCount()
 		conn, err := next.pool.Acquire(ctx)
 		if errors.Is(err, errNoBudget) && old != nil {
-			if err = p.closeIdle(ctx, old); err == nil {
-				err = p.awaitBudget(ctx, func() error {
-					conn, err = next.pool.Acquire(ctx)
-					return err
-				})
-			}
+			err = p.openInstead(ctx, old, func() (err error) {
+				conn, err = next.pool.Acquire(ctx)
+				return err
+			})
 		}
 		if err != nil {
 			p.gate.release()
@@ -303,17 +319,22 @@ func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
 }
 
 // awaitBudget retries an acquire that found the budget used up, each time
-// something came free, until it does not or ctx ends.
+// something came free, until it does not or ctx ends. A connection that is given
+// back is announced a moment before it is idle (see [Pool.released]), and a hook
+// of the user may hold it up further: so it also looks without being told.
 func (p *Pool) awaitBudget(ctx context.Context, acquire func() error) error {
-	for {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		free := p.budget.subscribe()
 		err := acquire()
 		if errors.Is(err, errNoBudget) {
+			t := time.NewTimer(pause)
 			select {
 			case <-free:
+			case <-t.C:
 			case <-ctx.Done():
 				err = ctx.Err()
 			}
+			t.Stop()
 		}
 		p.budget.unsubscribe()
 		if !errors.Is(err, errNoBudget) {

@@ -147,7 +147,8 @@ type move struct {
 
 // observe takes one window into account. limit is the pool's, low and high the
 // walls that bind it, callers the number in the pool (in use + queued).
-func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, high int, callers float64, service time.Duration) move {
+func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, high int, callers float64, est model.Estimate) move {
+	service := est.Service
 	saturated := w.saturated > 0.8 && w.inUse > 0.7*float64(min(limit, w.Limit))
 	switch {
 	case !saturated:
@@ -156,7 +157,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 		l.Saturated, l.SaturatedSince = true, at-w.Elapsed
 	}
 	if l.Episode {
-		return l.trial(cfg, at, w, saturated, limit, low, high, callers, service)
+		return l.trial(cfg, at, w, saturated, limit, low, high, callers, est)
 	}
 	if !saturated {
 		return move{fast: w.saturated > 0}
@@ -189,7 +190,8 @@ func (l *Learner) try(at time.Duration, n int, service time.Duration, reason siz
 }
 
 // trial continues the measurement of the current limit.
-func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, limit, low, high int, callers float64, service time.Duration) move {
+func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, limit, low, high int, callers float64, est model.Estimate) move {
+	service := est.Service
 	stay := move{limit: l.Current.N, reason: sizing.Learning, fast: true}
 	if !saturated {
 		// The queue is gone. A short gap may be a lull; a longer one means
@@ -222,7 +224,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, 
 	if l.Verify {
 		return l.verified(cfg, at, low, high, service)
 	}
-	n := l.next(cfg, low, min(high, max(low, int(callers)-1)))
+	n := l.next(cfg, low, min(high, max(low, int(callers)-1)), est.Prior)
 	if n == 0 || l.Trials == maxTrials {
 		return l.conclude(cfg, at, low, high)
 	}
@@ -310,16 +312,25 @@ func (l *Learner) smallest(o model.Objective) int {
 }
 
 // next is the limit to measure next, or 0 when the knee is bracketed closely
-// enough. It depends on the trials alone.
-func (l *Learner) next(cfg Config, low, high int) int {
+// enough. It depends on the trials and the prior alone.
+func (l *Learner) next(cfg Config, low, high, prior int) int {
 	best := l.best()
 	bottom, top := l.Measured[0], l.Measured[l.Trials-1]
 	x := l.Measured[best].rate()
 
+	if l.Trials == 1 && prior > 0 {
+		// Straight to where the knee is expected, half as much again to be on
+		// the side that costs little; not further up than eight times, because
+		// every new connection has to be opened.
+		n := min(max(low, prior+(prior+1)/2), high, 8*top.N)
+		if 2*n <= bottom.N || n >= 2*top.N {
+			return n
+		}
+	}
 	down, up := l.openBelow(low, x), l.openAbove(high, best)
-	if down && up && l.Trials == 1 {
-		// Nothing is known of the direction. A small limit costs little to
-		// double; a large one costs little to halve.
+	if down && up {
+		// Halving a large limit costs little, doubling it opens connections
+		// that may be in each other's way; with a small one it is the reverse.
 		down = bottom.N > 8
 		up = !down
 	}

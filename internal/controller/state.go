@@ -23,6 +23,10 @@ type State struct {
 	SeenAt time.Duration // when the server was last seen
 	Blind  bool
 	Server Server // the last one seen
+	// Computing and Waiting average over a few looks how many of the pool's
+	// backends compute or want to, and how many wait for something else than
+	// the CPU and each other: IO, their caller.
+	Computing, Waiting float64
 
 	EnoughSince time.Duration // since when a smaller max has been enough
 	LastSwap    time.Duration // when a swap was last asked for; 0: never

@@ -98,10 +98,17 @@ func (s *State) estimateDemand(w window, o Observation) {
 func (s *State) see(o Observation) {
 	if o.Server != nil {
 		s.Server, s.SeenAt, s.Blind = saneServer(*o.Server), o.At, false
+		b := s.Server.Ours
+		s.Computing += censusWeight * (float64(b.OnCPU+b.LWLock) - s.Computing)
+		s.Waiting += censusWeight * (float64(b.IO+b.OtherWait+b.IdleInTransaction) - s.Waiting)
 		return
 	}
 	s.Blind = true
 }
+
+// censusWeight of one look: a census counts an instant, and three or four of
+// them tell the mix.
+const censusWeight = 0.3
 
 func (s *State) estimate(w window, usable bool) model.Estimate {
 	e := model.Estimate{Rates: s.Demand.Rates(), Knee: s.Learn.Knee, PeakThroughput: s.Learn.PeakX}
@@ -112,6 +119,7 @@ func (s *State) estimate(w window, usable bool) model.Estimate {
 	if usable {
 		e.Saturated = w.saturated
 	}
+	e.Prior = sizing.Prior(s.Server.Cores, s.Computing, s.Waiting)
 	return e
 }
 
@@ -164,10 +172,13 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	if cfg.FixedSize {
 		high = min(high, o.Gauges.Max)
 	}
+	if cores := s.Server.Cores; cores > 0 && s.Computing >= 0.8*float64(cores) {
+		low = max(low, cores) // fewer connections than busy cores would leave some idle
+	}
 	low = min(low, high)
 	callers := w.inUse + w.WaitTime.Seconds()/w.Elapsed.Seconds()
 
-	m := s.Learn.observe(cfg, o.At, w, limit, low, high, callers, est.Service)
+	m := s.Learn.observe(cfg, o.At, w, limit, low, high, callers, est)
 	if m.limit > 0 {
 		d.Limit, d.Reason = m.limit, m.reason
 	} else {
@@ -280,7 +291,10 @@ func (s *State) fit(cfg Config, o Observation, allowed sizing.Range, d *Decision
 		s.EnoughSince = 0
 	}
 	if d.Swap = d.Max != o.Gauges.Max; d.Swap {
-		d.Min = min(s.warm(cfg, d), d.Max)
+		d.Min = min(d.Min, d.Max)
+		if !s.Learn.Episode { // while learning, the load says nothing about what to keep warm
+			d.Min = min(s.warm(cfg, d), d.Max)
+		}
 		s.LastSwap, s.EnoughSince = o.At, 0
 	}
 }

@@ -19,6 +19,9 @@ type Estimate struct {
 
 	// Knee is what is known of the top of the throughput curve.
 	Knee Knee `json:"knee"`
+	// Prior is where the knee is expected before it is measured, from the
+	// cores of the database and what its backends do; 0 when unknown.
+	Prior int `json:"prior,omitempty"`
 	// PeakThroughput is the highest counted throughput behind the knee, per second.
 	PeakThroughput float64 `json:"peak_throughput,omitempty"`
 }

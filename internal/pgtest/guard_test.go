@@ -46,6 +46,9 @@ func beOwner() {
 		conn, err := pgx.Connect(ctx, s.DSN()) // with a backend
 		fail(err)
 		defer conn.Close(ctx)
+		if s.in.root != "" && os.Geteuid() != 0 {
+			break // sudo would stop with its child, for good
+		}
 		fail(signal(s.PID(), syscall.SIGSTOP))
 	}
 	backends, err := workers(s.data)

@@ -112,7 +112,7 @@ func (o Options) logf(format string, args ...any) {
 }
 
 // Start starts a throwaway PostgreSQL and returns when it accepts connections:
-// within about a second, the very first time within about a minute (see the
+// within a second, the very first time within about a minute (see the
 // package comment). The caller owns it and calls [Server.Stop]; if the caller's
 // process ends without that, by whatever signal, the server is removed all the
 // same. ctx limits the start only, not the life of the server.

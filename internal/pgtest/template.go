@@ -17,7 +17,7 @@ import (
 const templateForm = "1"
 
 // fill gives the server its data directory: a copy of the template in the cache
-// (0.1 s), or, the first time, one made by initdb (2 s), which becomes the
+// (1,300 files, 0.2 s), or, the first time, one made by initdb (2 s), which becomes the
 // template. It returns the superuser's password in it.
 func (s *Server) fill(ctx context.Context, o Options) (string, error) {
 	cache, err := cacheFolder()
@@ -160,8 +160,6 @@ func copyTree(from, to string, who account) error {
 	})
 }
 
-// copyFile reads and writes: io.Copy between files asks the kernel to copy each,
-// which took seven times as long over these 1,300 small files.
 func copyFile(from, to string) error {
 	content, err := os.ReadFile(from)
 	if err != nil {

@@ -28,13 +28,22 @@ func Guideline(vectors float64, users int) int {
 	return int(math.Min(math.Round(150*scale), math.MaxInt32))
 }
 
-// CoresPrior is the textbook start before anything is measured: cores × (1 +
-// waiting / computing), where waiting and computing are backends seen doing
-// either. It returns 0 when cores are unknown.
-func CoresPrior(cores, waiting, computing int) int {
-	if cores <= 0 {
+// Prior is where the knee is to be expected before it has been measured, from
+// the cores of the database and a census of its backends: those that compute or
+// want to, and those that wait for something else than the CPU and each other
+// (IO, their caller). It returns 0 when the cores are unknown.
+//
+// While the cores are not all busy it is the textbook cores × (1 + waiting /
+// computing). Once they are, backends ready to run pile up and count as
+// computing, which spoils the ratio; then those that wait are what must be in use
+// beyond the cores: cores + waiting (Little's law on the waiting alone).
+func Prior(cores int, computing, waiting float64) int {
+	if cores <= 0 || !(computing >= 0) || !(waiting >= 0) {
 		return 0
 	}
-	share := float64(max(0, waiting)) / float64(max(1, computing))
-	return int(math.Ceil(float64(cores) * (1 + math.Min(share, 1000))))
+	prior := float64(cores) + waiting
+	if computing < float64(cores) {
+		prior = float64(cores) * (1 + waiting/math.Max(computing, 0.1))
+	}
+	return int(math.Min(math.Ceil(prior), math.MaxInt32))
 }

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// command is one line of the table that dispatch, help, completion and
+// docs/flags.md are made from.
+type command struct {
+	name    string
+	args    string   // its arguments, in the usage line
+	values  []string // what its argument may be, for completion
+	summary string   // one line, in the overview
+	about   string   // the paragraphs of its help
+	example []string // command lines
+
+	// flags defines the flags, in order of use, and returns what runs with them.
+	flags func(fs *pflag.FlagSet) runner
+}
+
+// runner does a command's work after its flags were read.
+type runner func(ctx context.Context, args []string, s *session) error
+
+// commands is the table, in the order in which a newcomer meets them. A function,
+// because help and completion are in it and read it.
+func commands() []*command {
+	return []*command{demoCommand(), versionCommand(), completionCommand(), helpCommand()}
+}
+
+func find(name string) *command {
+	all := commands()
+	i := slices.IndexFunc(all, func(c *command) bool { return c.name == name })
+	if i < 0 {
+		return nil
+	}
+	return all[i]
+}
+
+// flagSet returns the command's flags and what runs with them.
+func (c *command) flagSet() (*pflag.FlagSet, runner) {
+	fs := pflag.NewFlagSet(c.name, pflag.ContinueOnError)
+	fs.SortFlags = false
+	fs.Usage = func() {}
+	fs.SetOutput(io.Discard)
+	return fs, c.flags(fs)
+}
+
+func (c *command) run(ctx context.Context, args []string, s *session) error {
+	fs, run := c.flagSet()
+	try := "Try: autotune " + c.name + " --help"
+	if err := fs.Parse(args); errors.Is(err, pflag.ErrHelp) {
+		return c.writeHelp(s.stdout)
+	} else if err != nil {
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) {
+			if near := nearest(unknown.GetSpecifiedName(), flagNames(fs)); near != "" {
+				try = fmt.Sprintf("Did you mean --%s? See: autotune %s --help", near, c.name)
+			}
+		}
+		return usagef(try, "%s", c.name+": "+strings.TrimSuffix(err.Error(), "."))
+	}
+	if err := readEnvironment(fs, s.env); err != nil {
+		return usagef(try, "%s: %v", c.name, err)
+	}
+	if len(fs.Args()) > 0 && c.args == "" {
+		return usagef(try, "%s: unexpected argument %q", c.name, fs.Arg(0))
+	}
+	return run(ctx, fs.Args(), s)
+}
+
+func flagNames(fs *pflag.FlagSet) (names []string) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	return names
+}
+
+func unknownCommand(name string) error {
+	var names []string
+	for _, c := range commands() {
+		names = append(names, c.name)
+	}
+	if near := nearest(name, names); near != "" {
+		return usagef(fmt.Sprintf("Did you mean: autotune %s? All commands: autotune help", near), "unknown command %q", name)
+	}
+	return usagef("The commands are "+strings.Join(names, ", ")+". See: autotune help", "unknown command %q", name)
+}
+
+// nearest is the candidate that differs from word by the fewest edits; "" when
+// even that is another word.
+func nearest(word string, candidates []string) string {
+	best, least := "", max(2, len(word)/3)+1
+	for _, c := range candidates {
+		if d := edits(word, c); d < least && d < len(c) {
+			best, least = c, d
+		}
+	}
+	return best
+}
+
+// edits is the optimal string alignment distance: insertions, deletions,
+// substitutions and swaps of neighbours that make a into b.
+func edits(a, b string) int {
+	var before []int
+	last := make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range len(a) {
+		row := make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			row[j+1] = min(last[j+1]+1, row[j]+1, last[j]+cost)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}

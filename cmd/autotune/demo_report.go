@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/pgautotune/autotune/internal/sizing"
+)
+
+// writeDemoReport writes the result for a person, in 80 columns.
+func writeDemoReport(w io.Writer, r *demoResult, s style) error {
+	var b bytes.Buffer
+	pool := fmt.Sprintf("tuned pool, profile %s", r.Pool.Profile)
+	if !r.Pool.Tuned {
+		pool = fmt.Sprintf("plain pool of %d, not tuned", r.Pool.Fixed)
+	}
+	fmt.Fprintf(&b, "%s\n", s.bold(fmt.Sprintf("%s × %d-d vectors, %d clients, %s", thousands(int64(r.Data.Vectors)), r.Data.Dimensions, r.Pool.Clients, pool)))
+	fmt.Fprintf(&b, "PostgreSQL %s, pgvector %s; client on %d cores", r.Server.PostgreSQL, r.Server.PGVector, r.Server.ClientCores)
+	if r.Server.Throwaway {
+		b.WriteString(", shared with the server")
+	}
+	b.WriteString("\n\n")
+	writePhases(&b, r, s)
+	if r.Pool.Tuned {
+		writeDecisions(&b, r, s)
+	}
+	b.WriteByte('\n')
+	if r.Errors == 0 {
+		fmt.Fprintf(&b, "%s requests, none failed.\n", thousands(r.Requests))
+	} else {
+		fmt.Fprintf(&b, "%s\n", s.red(fmt.Sprintf("%s requests answered, %s failed:", thousands(r.Requests), thousands(r.Errors))))
+		for _, f := range r.Failures {
+			fmt.Fprintf(&b, "  %s × %s\n", thousands(f.Count), f.Text)
+		}
+	}
+	_, err := b.WriteTo(w)
+	return err
+}
+
+func writePhases(b *bytes.Buffer, r *demoResult, s style) {
+	const row = "%-12s %9s %7s %8s %8s %6s %6s %6s %5s %6s\n"
+	b.WriteString(s.bold(fmt.Sprintf(strings.TrimSuffix(row, "\n"), "phase", "requests", "per s", "p50 ms", "p99 ms", "in use", "limit", "max", "swaps", "errors")) + "\n")
+	for _, p := range r.Phases {
+		fmt.Fprintf(b, row, p.Name, thousands(p.Requests), thousands(int64(p.Throughput+0.5)),
+			fmt.Sprintf("%.1f", p.P50), fmt.Sprintf("%.1f", p.P99), fmt.Sprintf("%.1f", p.InUse),
+			between(p.LimitLow, p.LimitHigh), between(p.MaxLow, p.MaxHigh), fmt.Sprint(p.Swaps), thousands(p.Errors))
+	}
+}
+
+func between(low, high int) string {
+	if low == high {
+		return fmt.Sprint(low)
+	}
+	return fmt.Sprintf("%d–%d", low, high)
+}
+
+// writeDecisions writes what changed the pool, and why. Steps of one attempt to
+// learn are one line.
+func writeDecisions(b *bytes.Buffer, r *demoResult, s style) {
+	fmt.Fprintf(b, "\n%s\n", s.bold(fmt.Sprintf("%8s  %-6s  %s", "at", "action", "decisions that changed the pool, and why")))
+	if len(r.Decisions) == 0 {
+		b.WriteString("          hold    none\n")
+	}
+	for i := 0; i < len(r.Decisions); {
+		d := r.Decisions[i]
+		n := i + 1
+		steps := []int{d.LimitFrom, d.Limit}
+		for ; n < len(r.Decisions) && joins(r.Decisions[n-1], r.Decisions[n]); n++ {
+			steps = append(steps, r.Decisions[n].Limit)
+		}
+		action := d.Action
+		if n > i+1 {
+			action = "try"
+		}
+		i = n
+		fmt.Fprintf(b, "%6.1f s  %-6s  %s\n", d.At, action, explained(d, steps))
+	}
+}
+
+// joins tells whether two decisions in a row are steps of one attempt.
+func joins(a, b demoChange) bool {
+	learning := string(sizing.Learning)
+	return a.Reason == learning && b.Reason == learning && a.Phase == b.Phase && a.Limit == b.LimitFrom && b.Max == b.MaxFrom
+}
+
+// explained is the change and its reason, on a second line where one is too short.
+func explained(d demoChange, limits []int) string {
+	var parts []string
+	if limits[0] != limits[1] {
+		text := make([]string, len(limits))
+		for i, n := range limits {
+			text[i] = fmt.Sprint(n)
+		}
+		parts = append(parts, "limit "+strings.Join(text, "→"))
+	}
+	if d.Max != d.MaxFrom {
+		parts = append(parts, fmt.Sprintf("max %d→%d", d.MaxFrom, d.Max))
+	}
+	reason := d.Sentence
+	if d.Bound != string(sizing.NoBound) && d.Bound != "" {
+		reason += " (bound: " + d.Bound + ")"
+	}
+	const indent, width = 18, helpWidth - 18
+	text := strings.Join(parts, ", ") + ": " + reason
+	return strings.ReplaceAll(wrap(strings.ReplaceAll(text, "→", " →"), width), "\n", "\n"+strings.Repeat(" ", indent))
+}

@@ -1,0 +1,113 @@
+// Command autotune shows, measures and explains the tuner of connection pools.
+//
+// Read in this order: main.go dispatches; command.go has the table of commands
+// that everything else is made from, settings.go how a flag gets its value;
+// help.go, completion.go and version.go are the small commands; demo.go begins
+// the demo, which demo_*.go go on with.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// The exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitNo     = 3 // ran well, but the answer is no
+)
+
+// session is what a command runs with besides its flags.
+type session struct {
+	env    environment
+	stdin  io.Reader
+	stdout io.Writer // results
+	stderr io.Writer // everything else
+}
+
+// environment looks up a variable, as [os.LookupEnv] does.
+type environment func(name string) (string, bool)
+
+// run does all that main does. The first SIGINT or SIGTERM ends ctx, after which
+// commands clean up; a second one ends the process.
+func run(ctx context.Context, args []string, env environment, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+
+	err := dispatch(ctx, args, &session{env: env, stdin: stdin, stdout: stdout, stderr: stderr})
+	return report(ctx, err, stderr)
+}
+
+// dispatch finds the command in the table and runs it.
+func dispatch(ctx context.Context, args []string, s *session) error {
+	root := pflag.NewFlagSet("autotune", pflag.ContinueOnError)
+	root.SetInterspersed(false) // what follows the command's name is the command's
+	root.Usage = func() {}
+	root.SetOutput(io.Discard)
+	help := root.BoolP("help", "h", false, "")
+	version := root.Bool("version", false, "")
+	if err := root.Parse(args); err != nil {
+		return usagef("Try: autotune help", "%v", err)
+	}
+	switch {
+	case *help:
+		return writeOverview(s.stdout)
+	case *version:
+		return writeVersion(s.stdout, outputText)
+	case root.NArg() == 0:
+		return usagef("Try: autotune help", "no command given")
+	}
+	name := root.Arg(0)
+	c := find(name)
+	if c == nil {
+		return unknownCommand(name)
+	}
+	return c.run(ctx, root.Args()[1:], s)
+}
+
+// usageError is a mistake in how the command was called: what was wrong, and what
+// to try.
+type usageError struct{ wrong, try string }
+
+func (e *usageError) Error() string { return e.wrong }
+
+func usagef(try, format string, args ...any) error {
+	return &usageError{wrong: fmt.Sprintf(format, args...), try: try}
+}
+
+// errNo ends a command that ran well and whose answer is no. What the answer is
+// about has been written by then.
+var errNo = errors.New("the answer is no")
+
+// report writes an error for a person and returns the exit code.
+func report(ctx context.Context, err error, stderr io.Writer) int {
+	var usage *usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "autotune: %s\n%s\n", usage.wrong, usage.try)
+		return exitUsage
+	case errors.Is(err, errNo):
+		return exitNo
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(stderr, "autotune: interrupted; nothing is left behind")
+	default:
+		fmt.Fprintf(stderr, "autotune: %v\n", err)
+	}
+	return exitFailed
+}
