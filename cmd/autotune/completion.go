@@ -27,9 +27,9 @@ func completionCommand() *command {
 		summary: "write a completion script for a shell",
 		about:   "Writes a script that teaches a shell to complete autotune's commands and flags.",
 		example: []string{
-			"source <(autotune completion bash)        # in ~/.bashrc",
-			"source <(autotune completion zsh)         # in ~/.zshrc, after compinit",
-			"autotune completion fish | source         # in ~/.config/fish/config.fish",
+			"source <(autotune completion bash)    # in ~/.bashrc",
+			"source <(autotune completion zsh)     # in ~/.zshrc, after compinit",
+			"autotune completion fish | source     # in ~/.config/fish/config.fish",
 		},
 		flags: func(*pflag.FlagSet) runner {
 			return func(_ context.Context, args []string, s *session) error {

@@ -59,18 +59,18 @@ DATABASE_URL or PG* by itself.`,
 		flags: func(fs *pflag.FlagSet) runner {
 			o := &demoOptions{}
 			fs.StringVar(&o.dsn, "dsn", "", "database to use, a `URL` or key=value pairs; it must have pgvector (default a throwaway PostgreSQL)")
-			fs.DurationVar(&o.duration, "duration", 40*time.Second, "length of the load, after starting and loading")
+			fs.DurationVar(&o.duration, "duration", 40*time.Second, "`time` that the load lasts, after starting and loading")
 			fs.IntVar(&o.clients, "clients", 64, "`callers` at once in the busy phases")
 			fs.IntVar(&o.vectors, "vectors", 20_000, "`rows` to load and search")
 			fs.IntVar(&o.dimensions, "dimensions", 128, "`numbers` in a vector")
 			fs.Uint64Var(&o.seed, "seed", 1, "`number` that fixes vectors, queries and arrivals")
-			addChoice(fs, &o.profile, "profile", "kind of service to tune for", "auto", "vector", "batch")
+			addChoice(fs, &o.profile, "profile", "`kind` of service to tune for", "auto", "vector", "batch")
 			fs.IntVar(&o.start, "start", 0, "`connections` the pool starts with (default as pgxpool: 4, or the CPUs if more)")
-			fs.IntVar(&o.fixed, "fixed", 0, "compare: a plain pgxpool.Pool of this many `connections`, not tuned")
+			fs.IntVar(&o.fixed, "fixed", 0, "`size` of a plain pgxpool.Pool to compare with, not tuned")
 			addOutput(fs, &o.output)
 			fs.StringVar(&o.journal, "journal", "", "`file` for every observation and decision, as JSON lines")
 			_ = fs.SetAnnotation("journal", annotationFile, []string{"true"})
-			addChoice(fs, &o.logLevel, "log-level", "what the pool logs to stderr", "off", "error", "warn", "info", "debug")
+			addChoice(fs, &o.logLevel, "log-level", "`least` that the pool logs to stderr", "off", "error", "warn", "info", "debug")
 			return func(ctx context.Context, _ []string, s *session) error {
 				if err := o.validate(fs.Changed); err != nil {
 					return err

@@ -63,19 +63,19 @@ func writeDecisions(b *bytes.Buffer, r *demoResult, s style) {
 	if len(r.Decisions) == 0 {
 		b.WriteString("          hold    none\n")
 	}
-	for i := 0; i < len(r.Decisions); {
-		d := r.Decisions[i]
-		n := i + 1
-		steps := []int{d.LimitFrom, d.Limit}
-		for ; n < len(r.Decisions) && joins(r.Decisions[n-1], r.Decisions[n]); n++ {
-			steps = append(steps, r.Decisions[n].Limit)
+	for rest := r.Decisions; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && joins(rest[n-1], rest[n]) {
+			n++
 		}
-		action := d.Action
-		if n > i+1 {
+		action := rest[0].Action
+		if n > 1 {
 			action = "try"
 		}
-		i = n
-		fmt.Fprintf(b, "%6.1f s  %-6s  %s\n", d.At, action, explained(d, steps))
+		const indent = 18 // of what comes after the action
+		text := strings.ReplaceAll(wrap(explained(rest[:n]), helpWidth-indent), "\n", "\n"+strings.Repeat(" ", indent))
+		fmt.Fprintf(b, "%6.1f s  %-6s  %s\n", rest[0].At, action, text)
+		rest = rest[n:]
 	}
 }
 
@@ -85,24 +85,23 @@ func joins(a, b demoChange) bool {
 	return a.Reason == learning && b.Reason == learning && a.Phase == b.Phase && a.Limit == b.LimitFrom && b.Max == b.MaxFrom
 }
 
-// explained is the change and its reason, on a second line where one is too short.
-func explained(d demoChange, limits []int) string {
+// explained is what a decision, or a row of them for one reason, changed, and why.
+func explained(steps []demoChange) string {
+	first, last := steps[0], steps[len(steps)-1]
 	var parts []string
-	if limits[0] != limits[1] {
-		text := make([]string, len(limits))
-		for i, n := range limits {
-			text[i] = fmt.Sprint(n)
+	if len(steps) > 1 || first.LimitFrom != first.Limit {
+		limits := fmt.Sprintf("limit %d", first.LimitFrom)
+		for _, d := range steps {
+			limits += fmt.Sprintf(" → %d", d.Limit)
 		}
-		parts = append(parts, "limit "+strings.Join(text, "→"))
+		parts = append(parts, limits)
 	}
-	if d.Max != d.MaxFrom {
-		parts = append(parts, fmt.Sprintf("max %d→%d", d.MaxFrom, d.Max))
+	if first.MaxFrom != last.Max {
+		parts = append(parts, fmt.Sprintf("max %d → %d", first.MaxFrom, last.Max))
 	}
-	reason := d.Sentence
-	if d.Bound != string(sizing.NoBound) && d.Bound != "" {
-		reason += " (bound: " + d.Bound + ")"
+	bound := ""
+	if last.Bound != string(sizing.NoBound) && last.Bound != "" {
+		bound = " (bound: " + last.Bound + ")"
 	}
-	const indent, width = 18, helpWidth - 18
-	text := strings.Join(parts, ", ") + ": " + reason
-	return strings.ReplaceAll(wrap(strings.ReplaceAll(text, "→", " →"), width), "\n", "\n"+strings.Repeat(" ", indent))
+	return strings.Join(parts, ", ") + ": " + last.Sentence + bound
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 )
@@ -153,7 +154,7 @@ func wrap(text string, width int) string {
 	for _, paragraph := range strings.Split(text, "\n\n") {
 		line := ""
 		for _, word := range strings.Fields(paragraph) {
-			if line != "" && len(line)+1+len(word) > width {
+			if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
 				out = append(out, line)
 				line = ""
 			}

@@ -80,7 +80,7 @@ type choice struct {
 }
 
 func (c choice) String() string { return *c.value }
-func (c choice) Type() string   { return strings.Join(c.values, "|") }
+func (c choice) Type() string   { return "string" }
 func (c choice) Set(v string) error {
 	if !slices.Contains(c.values, v) {
 		return fmt.Errorf("must be %s", orList(c.values))
@@ -97,10 +97,11 @@ func orList(values []string) string {
 	return strings.Join(values[:last], ", ") + " or " + values[last]
 }
 
-// addChoice adds a flag that is one of values, the first being the default.
+// addChoice adds a flag that is one of values, the first being the default. They
+// are named in its usage.
 func addChoice(fs *pflag.FlagSet, p *string, name, usage string, values ...string) {
 	*p = values[0]
-	fs.Var(choice{p, values}, name, usage)
+	fs.Var(choice{p, values}, name, usage+": "+orList(values))
 	_ = fs.SetAnnotation(name, annotationValues, values)
 }
 
@@ -111,5 +112,5 @@ const (
 )
 
 func addOutput(fs *pflag.FlagSet, p *string, also ...string) {
-	addChoice(fs, p, "output", "form of the result on stdout", append([]string{outputText, outputJSON}, also...)...)
+	addChoice(fs, p, "output", "`form` of the result", append([]string{outputText, outputJSON}, also...)...)
 }

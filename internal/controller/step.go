@@ -202,6 +202,10 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	}
 }
 
+// followMost times the prior is as far as bursts alone raise a limit: far beyond
+// where the knee is expected, only measured throughput counts.
+const followMost = 4
+
 // follow raises the limit for demand that comes in bursts, too short to learn
 // from: as far as the Erlang formula and the peak ask for. A knee that was
 // learned stands, unless the queries have become other queries.
@@ -209,10 +213,16 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	if w.waited < 0.05 || w.saturated > 0.8 {
 		return
 	}
+	if o.Gauges.Connecting > 0 || o.Gauges.InUse+o.Gauges.Idle < d.Limit {
+		return // what is allowed already is not open yet
+	}
 	if s.Learn.Known && !s.otherQueries(w) {
 		return
 	}
 	want := max(est.Wanted, min(o.Gauges.Peak, 2*d.Limit))
+	if est.Prior > 0 {
+		want = min(want, followMost*est.Prior)
+	}
 	if want = min(want, high); want > d.Limit {
 		d.Limit, d.Reason = want, sizing.DemandRose
 	}

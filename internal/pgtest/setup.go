@@ -22,7 +22,7 @@ const (
 	treePackages = "postgresql-17,postgresql-17-pgvector"
 )
 
-// treeScript finishes a tree: what no server needs is removed, which leaves 170
+// treeScript finishes a tree: what no server needs is removed, which leaves 150
 // of 680 MB, and the account that will run it is made known.
 //
 //go:embed tree.sh

@@ -71,10 +71,11 @@ func Recommend(in Input) Recommendation {
 // minFor is the warm floor: what is in use half of the time, so that the usual
 // burst does not dial, or what the profile says.
 func minFor(in Input, r Recommendation) int {
+	least := max(0, in.FloorMin)
 	if in.MinShare > 0 {
-		return min(r.Max, max(in.FloorMin, r.Max/in.MinShare))
+		return min(r.Max, max(least, r.Max/in.MinShare))
 	}
-	return min(r.Max, r.Target, max(in.FloorMin, int(math.Round(in.Estimate.DemandLower))))
+	return min(r.Max, r.Target, max(least, ceilInt(in.Estimate.DemandLower-0.5)))
 }
 
 func ceilInt(x float64) int {
