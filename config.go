@@ -3,6 +3,7 @@ package autotune
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"os"
@@ -61,12 +62,10 @@ type Config struct {
 	// Interval is the time between two looks of the controller. Default 1 s.
 	// Bounds: 100 ms to 1 min.
 	Interval time.Duration
-	// SwapTimeout bounds the checking and the warming of a new generation.
-	// Default 5 s. Bounds: 100 ms to 5 min.
+	// SwapTimeout bounds checking and warming a generation. Default 5 s.
 	SwapTimeout time.Duration
 	// DrainTimeout is how long the next swap waits for callers of the
-	// generation replaced before; their connections are never cut.
-	// Default 1 s. Bounds: 0 (exclusive) to 10 min.
+	// generation replaced before, which are never cut off. Default 1 s.
 	DrainTimeout time.Duration
 
 	// Manual switches the controller off: the pool is resized only by Resize,
@@ -79,7 +78,7 @@ type Config struct {
 	// Journal gets every observation and decision as JSON lines, enough to
 	// replay them. It is written by one goroutine; an error ends the journal,
 	// not the tuning. nil is none.
-	Journal Journal
+	Journal io.Writer
 }
 
 // defaultCeiling is the ceiling where nobody set one: above the 150 of the

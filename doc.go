@@ -21,21 +21,14 @@
 //
 // # How it goes on
 //
-// Six verbs, once a second and more often while callers queue:
-//
-//   - observe: the pool's own counters, the server's pg_stat_activity over a
-//     connection of its own, CPU and RAM of the host;
-//   - estimate: what callers demand, and what throughput the server gives at
-//     which number of connections;
-//   - size: how many connections that asks for, within the bounds;
-//   - decide: when and how far to move;
-//   - actuate: the limit now, a hot-swap rarely;
-//   - explain: every [Decision] has a reason from a closed set and the numbers
-//     behind it, in the log, in [Pool.Snapshot] and, for replay, in the Journal.
-//
-// The three in the middle are pure functions: the same observations give the
-// same decisions. If the controller cannot see, or ends, the pool stays at its
-// last good size and works on as an ordinary pgxpool.
+// Once a second, and more often while callers queue: observe the pool's counters,
+// the server's pg_stat_activity over a connection of its own, and the host;
+// estimate what callers demand and what throughput the server gives at which
+// number of connections; size within the bounds; decide when and how far to move;
+// actuate; explain. Every [Decision] has a reason from a closed set and the
+// numbers behind it. What decides is pure: the same observations give the same
+// decisions, live and in a replay of the Journal. If it cannot see, or ends, the
+// pool stays at its last good size and works on as an ordinary pgxpool.
 //
 // # Where it starts
 //
@@ -47,19 +40,10 @@
 //
 // # Words
 //
-//	arrival rate  callers per second that ask for a connection
-//	service time  how long a connection is held
-//	offered load  arrival rate × service time, in erlangs
-//	wait time     from asking to getting
-//	in use        given and not yet back
-//	queued        asked and not yet given
-//	limit         most connections in use at once
-//	size          max and min of the pool underneath
-//	budget        most server connections of all generations
-//	utilization   in use / limit
-//	knee          top of the throughput curve
-//	bounds        hard walls: floor, ceiling, and what the server has room for
-//	generation    one pgxpool.Pool under the façade
+// In use is given and not yet back, queued is asked and not yet given,
+// utilization is in use / limit. Service time is how long a connection is held,
+// wait time is from asking to getting, and the knee is the top of the throughput
+// curve.
 //
 // Everything not said here is as in pgxpool. Transactions, rows, batches and
 // hijacked connections belong to the generation they came from and end there.

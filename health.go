@@ -2,12 +2,10 @@ package autotune
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	"github.com/pgautotune/autotune/internal/pgstat"
 	"github.com/pgautotune/autotune/internal/sizing"
 )
 
@@ -23,14 +21,16 @@ const (
 
 // What separates the verdicts.
 const (
-	WarningUtilization  = 0.70                   // in use / limit, from which on it is a warning
-	CriticalUtilization = 0.90                   // and critical
-	HealthyAcquireTime  = 100 * time.Millisecond // mean time to get a connection, above which it is a warning
-	HealthySuccessRate  = 0.95                   // acquires that got a connection, below which it is critical
+	warningUtilization  = 0.70                   // in use / limit, from which on it is a warning
+	criticalUtilization = 0.90                   // and critical
+	healthyAcquireTime  = 100 * time.Millisecond // mean time to get a connection, above which it is a warning
+	healthySuccessRate  = 0.95                   // acquires that got a connection, below which it is critical
 )
 
 // Health is the state of the pool and its server, with every cause of a verdict
-// that is not healthy.
+// that is not healthy: utilization (a warning from 70 %, critical from 90 %), the
+// time to get a connection (above 100 ms), the share of acquires that got one
+// (below 95 %), a server that does not answer, pgvector lost.
 type Health struct {
 	Status  HealthStatus
 	Reasons []string // one sentence each; empty when healthy
@@ -40,9 +40,7 @@ type Health struct {
 	SuccessRate  float64       // acquires of the last minute that got a connection, 0–1; 1 when there were none
 	ResponseTime time.Duration // of the server, to the controller's own connection; 0 when it did not answer
 
-	// Vector is whether pgvector could be used when it was checked last. It is
-	// VectorUnknown where nobody asked (see ProfileVector).
-	Vector        VectorState
+	Vector        VectorState // of pgvector when it was checked last (see ProfileVector)
 	VectorVersion string
 }
 
@@ -92,9 +90,9 @@ func (p *Pool) Health(ctx context.Context) Health {
 		}
 	}
 	switch {
-	case h.Utilization >= CriticalUtilization:
+	case h.Utilization >= criticalUtilization:
 		worse(Critical, "utilization is %.0f %%: %d of %d connections in use%s", 100*h.Utilization, g.inUse, g.limit, why)
-	case h.Utilization >= WarningUtilization:
+	case h.Utilization >= warningUtilization:
 		worse(Warning, "utilization is %.0f %%: %d of %d connections in use%s", 100*h.Utilization, g.inUse, g.limit, why)
 	}
 
@@ -105,10 +103,10 @@ func (p *Pool) Health(ctx context.Context) Health {
 	if r.granted > 0 {
 		h.AcquireTime = r.wait / time.Duration(r.granted)
 	}
-	if h.SuccessRate < HealthySuccessRate {
+	if h.SuccessRate < healthySuccessRate {
 		worse(Critical, "%.1f %% of acquires got a connection in the last minute (%d of %d did not)", 100*h.SuccessRate, r.refused, r.asked)
 	}
-	if h.AcquireTime > HealthyAcquireTime {
+	if h.AcquireTime > healthyAcquireTime {
 		worse(Warning, "getting a connection took %s on average in the last minute", h.AcquireTime.Round(time.Millisecond))
 	}
 
@@ -126,21 +124,17 @@ func (p *Pool) Health(ctx context.Context) Health {
 }
 
 func (p *Pool) judgeVector(h *Health, worse func(HealthStatus, string, ...any)) {
-	w := p.tuner.telemetry.known()
-	h.VectorVersion = w.facts.Vectors.Version
-	switch {
-	case w.vectorAt.IsZero():
-	case w.vectorErr == nil:
+	h.VectorVersion = p.tuner.telemetry.known().facts.Vectors.Version
+	switch v := p.tuner.telemetry.vectorKnown(); {
+	case v.at.IsZero():
+	case v.err == nil:
 		h.Vector = VectorWorks
-	case w.vectorLost:
+	case v.lost:
 		h.Vector = VectorLost
-		worse(Critical, "pgvector worked and no longer does: %v", w.vectorErr)
-	case errors.Is(w.vectorErr, pgstat.ErrNoVector):
-		h.Vector = VectorMissing
-		worse(Critical, "%v", w.vectorErr)
+		worse(Critical, "pgvector worked and no longer does: %v", v.err)
 	default:
 		h.Vector = VectorMissing
-		worse(Critical, "pgvector cannot be used: %v", w.vectorErr)
+		worse(Critical, "pgvector cannot be used: %v", v.err)
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/pgautotune/autotune/internal/controller"
 )
 
-// JournalVersion is the version of the journal's format, in its first line.
-const JournalVersion = 1
+// journalVersion is the version of the journal's format, in its first line.
+const journalVersion = 1
 
 // journalHeader is the first line of a journal: what a replay has to start from.
 type journalHeader struct {
@@ -26,7 +26,7 @@ type journalEntry struct {
 
 func (t *tuner) openJournal(w io.Writer) {
 	t.journal = json.NewEncoder(w)
-	t.write(journalHeader{Journal: JournalVersion, Start: t.observer.start.UTC(), Config: t.cfg})
+	t.write(journalHeader{Journal: journalVersion, Start: t.observer.start.UTC(), Config: t.cfg})
 }
 
 func (t *tuner) record(obs Observation, d Decision) {

@@ -304,8 +304,7 @@ func (p *Pool) Reset() {
 	}
 }
 
-// AcquireFunc acquires a connection and calls f with it. ctx affects only the
-// acquire. The connection is released after the call of f.
+// AcquireFunc calls f with a connection that it releases afterwards.
 func (p *Pool) AcquireFunc(ctx context.Context, f func(*pgxpool.Conn) error) error {
 	c, err := p.Acquire(ctx)
 	if err != nil {
@@ -315,8 +314,7 @@ func (p *Pool) AcquireFunc(ctx context.Context, f func(*pgxpool.Conn) error) err
 	return f(c)
 }
 
-// AcquireAllIdle acquires all connections that are idle now, beyond the limit
-// if need be. It is meant for health checks and keep-alive.
+// AcquireAllIdle acquires all idle connections, beyond the limit if need be.
 func (p *Pool) AcquireAllIdle(ctx context.Context) []*pgxpool.Conn {
 	gen := p.enter()
 	defer gen.leave()
@@ -340,7 +338,7 @@ func (p *Pool) Config() *pgxpool.Config {
 // Size returns the max and min that the pool has now.
 func (p *Pool) Size() Size { return p.routes.Load().current.size }
 
-// Exec acquires a connection and executes the given SQL on it.
+// Exec executes SQL on a connection of the pool.
 func (p *Pool) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error) {
 	c, err := p.Acquire(ctx)
 	if err != nil {
@@ -350,8 +348,7 @@ func (p *Pool) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.C
 	return c.Exec(ctx, sql, arguments...)
 }
 
-// Query acquires a connection and executes a query on it. The connection goes
-// back when the rows are read to their end or closed.
+// Query runs a query. The connection goes back when the rows are read or closed.
 func (p *Pool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
 	c, err := p.Acquire(ctx)
 	if err != nil {
@@ -365,8 +362,7 @@ func (p *Pool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, er
 	return &rows{Rows: r, conn: c}, nil
 }
 
-// QueryRow acquires a connection and executes a query that returns at most one
-// row. Errors are deferred until Scan, which gives the connection back.
+// QueryRow runs a query of one row. Scan gives the connection back.
 func (p *Pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	c, err := p.Acquire(ctx)
 	if err != nil {
@@ -375,9 +371,8 @@ func (p *Pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
 	return &row{row: c.QueryRow(ctx, sql, args...), conn: c}
 }
 
-// SendBatch acquires a connection and sends the batch on it. The connection
-// goes back when the results are closed, or, if the batch began a transaction,
-// when that is over.
+// SendBatch sends a batch. The connection goes back when the results are closed,
+// or when the transaction that the batch began is over.
 func (p *Pool) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	c, err := p.Acquire(ctx)
 	if err != nil {
@@ -390,8 +385,7 @@ func (p *Pool) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
 	return &batchResults{BatchResults: results, conn: c}
 }
 
-// Begin starts a transaction. The context affects only the begin: there is no
-// rollback when it ends.
+// Begin starts a transaction. The end of ctx does not roll it back.
 func (p *Pool) Begin(ctx context.Context) (pgx.Tx, error) {
 	return p.BeginTx(ctx, pgx.TxOptions{})
 }
@@ -420,7 +414,7 @@ func (p *Pool) CopyFrom(ctx context.Context, tableName pgx.Identifier, columnNam
 	return c.CopyFrom(ctx, tableName, columnNames, rowSrc)
 }
 
-// Ping acquires a connection and sends an empty statement over it.
+// Ping sends an empty statement over a connection of the pool.
 func (p *Pool) Ping(ctx context.Context) error {
 	c, err := p.Acquire(ctx)
 	if err != nil {

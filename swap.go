@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pgautotune/autotune/internal/pgstat"
 )
 
 // Size is the size of the pool underneath: the two numbers of pgxpool that only
@@ -62,6 +63,20 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 		}
 		p.guardDial(gen, cc)
 		return nil
+	}
+	if p.profile.checkVector {
+		after := template.AfterConnect
+		cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			if after != nil {
+				if err := after(ctx, conn); err != nil {
+					return err
+				}
+			}
+			// Loads pgvector's library too, which the first query would
+			// otherwise wait for. A failure is for Health to tell.
+			p.tuner.telemetry.noteVector(pgstat.CheckVector(ctx, conn))
+			return nil
+		}
 	}
 	cfg.ConnConfig.Tracer = newTracer(template.ConnConfig.Tracer, p)
 

@@ -30,9 +30,10 @@ type telemetry struct {
 	host    *host.Reader
 	running sync.WaitGroup
 
-	mu   sync.Mutex
-	busy bool  // guarded by mu
-	seen world // guarded by mu
+	mu     sync.Mutex
+	busy   bool        // guarded by mu
+	seen   world       // guarded by mu
+	vector vectorCheck // guarded by mu
 }
 
 // world is what was last known beside the pool.
@@ -44,13 +45,17 @@ type world struct {
 	factsNext  time.Time
 	err        error // of the last read of the server; nil after a good one
 
-	host       host.Reading
-	hostOK     bool
-	sharedBox  bool
-	sharedWhy  string
-	vectorErr  error // of the last check of pgvector
-	vectorAt   time.Time
-	vectorLost bool // it worked once, and no longer does
+	host      host.Reading
+	hostOK    bool
+	sharedBox bool
+	sharedWhy string
+}
+
+// vectorCheck is the outcome of the last check of pgvector.
+type vectorCheck struct {
+	at   time.Time // zero: never checked
+	err  error
+	lost bool // it worked once, and no longer does
 }
 
 func newTelemetry(p *Pool) *telemetry {
@@ -95,8 +100,8 @@ func (t *telemetry) read(ctx context.Context) {
 		if !time.Now().Before(w.factsNext) {
 			t.readFacts(ctx, reader, &w)
 		}
-		if t.pool.profile.checkVector && time.Since(w.vectorAt) >= vectorEvery {
-			t.checkVector(ctx, reader, &w)
+		if t.pool.profile.checkVector && time.Since(t.vectorKnown().at) >= vectorEvery {
+			t.noteVector(reader.CheckVector(ctx))
 		}
 	}
 
@@ -129,22 +134,24 @@ func (t *telemetry) readFacts(ctx context.Context, reader *pgstat.Reader, w *wor
 	}
 }
 
-// checkVector computes a distance. A loss is news; so is the return.
-func (t *telemetry) checkVector(ctx context.Context, reader *pgstat.Reader, w *world) {
-	err := reader.CheckVector(ctx)
-	if errors.Is(err, context.Canceled) {
-		return
+// noteVector records what a check of pgvector said. A loss is news; so is the
+// return.
+func (t *telemetry) noteVector(err error) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return // says nothing about pgvector
 	}
-	first := w.vectorAt.IsZero()
-	if (err != nil) != (w.vectorErr != nil) || first {
-		if err != nil {
-			t.pool.log.Warn("pgvector cannot be used", "error", err)
-		} else {
-			t.pool.log.Info("pgvector works", "version", w.facts.Vectors.Version)
-		}
+	t.mu.Lock()
+	v := &t.vector
+	news := v.at.IsZero() || (err != nil) != (v.err != nil)
+	v.lost = err != nil && (v.lost || !v.at.IsZero() && v.err == nil)
+	v.err, v.at = err, time.Now()
+	t.mu.Unlock()
+	switch {
+	case news && err != nil:
+		t.pool.log.Warn("pgvector cannot be used", "error", err)
+	case news:
+		t.pool.log.Info("pgvector works")
 	}
-	w.vectorLost = err != nil && (w.vectorLost || !first && w.vectorErr == nil)
-	w.vectorErr, w.vectorAt = err, time.Now()
 }
 
 // now asks the server for its activity at once.
@@ -160,6 +167,12 @@ func (t *telemetry) known() world {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.seen
+}
+
+func (t *telemetry) vectorKnown() vectorCheck {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.vector
 }
 
 // move points the telemetry at the server of a new configuration.

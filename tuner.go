@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,9 +13,6 @@ import (
 
 // Decision is what the controller decided at one look, and why.
 type Decision = controller.Decision
-
-// Journal receives the flight recorder's JSON lines; an *os.File will do.
-type Journal = io.Writer
 
 // tuner is the one loop of the project: observe, step, act, explain. Everything
 // that thinks is in controller.Step; everything that waits or does IO is here.

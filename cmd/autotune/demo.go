@@ -117,8 +117,8 @@ func (o *demoOptions) validate(given func(flag string) bool) error {
 func (o *demoOptions) run(ctx context.Context, s *session) (err error) {
 	show := newScreen(s.stderr, s.env)
 	defer show.clear()
-	if v, set := s.env(databaseURL); set && v != "" && o.dsn == "" {
-		show.note(`%s is not used, because the demo writes; to use it: autotune demo --dsn "$%s"`, databaseURL, databaseURL)
+	if _, named := connString("", s.env); named && o.dsn == "" {
+		show.note("DATABASE_URL and PG* are not used, because the demo writes; name the database with --dsn to use it")
 	}
 	db, err := openDemoDatabase(ctx, o, show)
 	if err != nil {
@@ -138,6 +138,7 @@ func (o *demoOptions) run(ctx context.Context, s *session) (err error) {
 		return err
 	}
 	show.clear()
+	show.gap()
 	if o.output == outputJSON {
 		err = writeJSON(s.stdout, result)
 	} else {

@@ -40,7 +40,7 @@ func writeDemoReport(w io.Writer, r *demoResult, s style) error {
 }
 
 func writePhases(b *bytes.Buffer, r *demoResult, s style) {
-	const row = "%-12s %9s %7s %8s %8s %6s %6s %6s %5s %6s\n"
+	const row = "%-12s %8s %6s %6s %7s %6s %7s %7s %5s %6s\n"
 	b.WriteString(s.bold(fmt.Sprintf(strings.TrimSuffix(row, "\n"), "phase", "requests", "per s", "p50 ms", "p99 ms", "in use", "limit", "max", "swaps", "errors")) + "\n")
 	for _, p := range r.Phases {
 		fmt.Fprintf(b, row, p.Name, thousands(p.Requests), thousands(int64(p.Throughput+0.5)),

@@ -18,7 +18,6 @@ const (
 	annotationNoEnv  = "no-env" // the flag has no environment variable
 	annotationValues = "values" // what the flag may be
 	annotationFile   = "file"   // the flag names a file
-	dsnVariable      = "AUTOTUNE_DSN"
 	databaseURL      = "DATABASE_URL"
 	libpqConnections = "PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGSERVICE" // any of these says which server is meant
 )

@@ -22,7 +22,6 @@ func newStyle(w io.Writer, env environment) style {
 }
 
 func (s style) bold(text string) string { return s.sgr("1", text) }
-func (s style) dim(text string) string  { return s.sgr("2", text) }
 func (s style) red(text string) string  { return s.sgr("31", text) }
 
 func (s style) sgr(code, text string) string {
@@ -79,6 +78,13 @@ func (s *screen) draw(lines ...string) {
 
 // clear removes the lines drawn before.
 func (s *screen) clear() { s.draw() }
+
+// gap is an empty line between progress and result, where both are on a terminal.
+func (s *screen) gap() {
+	if s.file != nil {
+		s.note("")
+	}
+}
 
 // Write puts text that stays above the lines that are redrawn.
 func (s *screen) Write(p []byte) (int, error) {

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/pgautotune/autotune"
+)
+
+func TestTheFlagWinsOverTheEnvironmentOverTheDefault(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		env  map[string]string
+		args []string
+		want int
+	}{
+		{"nothing given", nil, nil, 64},
+		{"environment", map[string]string{"AUTOTUNE_CLIENTS": "32"}, nil, 32},
+		{"flag", nil, []string{"--clients", "16"}, 16},
+		{"flag and environment", map[string]string{"AUTOTUNE_CLIENTS": "32"}, []string{"--clients=16"}, 16},
+		{"the flag's value is the default", map[string]string{"AUTOTUNE_CLIENTS": "32"}, []string{"--clients=64"}, 64},
+		{"environment set and empty", map[string]string{"AUTOTUNE_CLIENTS": ""}, nil, 64},
+		{"environment of another flag", map[string]string{"AUTOTUNE_START": "7"}, nil, 64},
+		{"environment bad, but the flag given", map[string]string{"AUTOTUNE_CLIENTS": "many"}, []string{"--clients=16"}, 16},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fs, _ := demoCommand().flagSet()
+			if err := fs.Parse(c.args); err != nil {
+				t.Fatal(err)
+			}
+			if err := readEnvironment(fs, func(name string) (string, bool) { v, ok := c.env[name]; return v, ok }); err != nil {
+				t.Fatal(err)
+			}
+			if got := fs.Lookup("clients").Value.String(); got != strconv.Itoa(c.want) {
+				t.Errorf("--clients is %s instead of %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestTheDatabaseIsTheFlagOrDatabaseURLOrPG(t *testing.T) {
+	const flag, url, tuned = "postgres://flag/", "postgres://url/", "postgres://autotune/"
+	for _, c := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		want string // host, "" for no database named
+	}{
+		{"nothing", nil, nil, ""},
+		{"flag", []string{"--dsn", flag}, nil, "flag"},
+		{"AUTOTUNE_DSN", nil, map[string]string{"AUTOTUNE_DSN": tuned}, "autotune"},
+		{"DATABASE_URL", nil, map[string]string{"DATABASE_URL": url}, "url"},
+		{"PGHOST", nil, map[string]string{"PGHOST": "pg"}, "pg"},
+		{"all", []string{"--dsn", flag}, map[string]string{"AUTOTUNE_DSN": tuned, "DATABASE_URL": url, "PGHOST": "pg"}, "flag"},
+		{"all but the flag", nil, map[string]string{"AUTOTUNE_DSN": tuned, "DATABASE_URL": url, "PGHOST": "pg"}, "autotune"},
+		{"DATABASE_URL and PGHOST", nil, map[string]string{"DATABASE_URL": url, "PGHOST": "pg"}, "url"},
+		{"DATABASE_URL empty", nil, map[string]string{"DATABASE_URL": "", "PGHOST": "pg"}, "pg"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("PGHOST", c.env["PGHOST"]) // pgx reads it from the process
+			env := func(name string) (string, bool) { v, ok := c.env[name]; return v, ok }
+			fs, _ := demoCommand().flagSet()
+			if err := fs.Parse(c.args); err != nil {
+				t.Fatal(err)
+			}
+			if err := readEnvironment(fs, env); err != nil {
+				t.Fatal(err)
+			}
+			dsn, named := connString(fs.Lookup("dsn").Value.String(), env)
+			if named != (c.want != "") {
+				t.Fatalf("named: %v", named)
+			}
+			if !named {
+				return
+			}
+			cfg, err := autotune.ParseConfig(dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := cfg.Pool.ConnConfig.Host; got != c.want {
+				t.Errorf("host %q instead of %q", got, c.want)
+			}
+		})
+	}
+}
