@@ -106,7 +106,14 @@ func (p *Pool) enter() *generation {
 		r := p.routes.Load()
 		gen := r.current
 		if r.next != nil {
-			gen = r.pick()
+			gen = r.next
+			if gen.pool.Stat().IdleConns() == 0 && r.current.enterIdle() {
+				if p.routes.Load() == r {
+					return r.current
+				}
+				r.current.leave()
+				continue
+			}
 		}
 		gen.inflight.Add(1)
 		if p.routes.Load() == r {
@@ -116,13 +123,15 @@ func (p *Pool) enter() *generation {
 	}
 }
 
-// pick prefers whoever has an idle connection, so that during a hand-over
-// nobody dials while a connection lies idle in the other generation.
-func (r *routes) pick() *generation {
-	if r.next.pool.Stat().IdleConns() == 0 && r.current.pool.Stat().IdleConns() > 0 {
-		return r.current
+// enterIdle enters the old generation during a hand-over if a connection lies
+// idle there for this caller, so that nobody dials meanwhile, and nobody waits
+// in it for a connection that the next generation could open.
+func (g *generation) enterIdle() bool {
+	if int64(g.pool.Stat().IdleConns()) >= g.inflight.Add(1) {
+		return true
 	}
-	return r.next
+	g.leave()
+	return false
 }
 
 func (g *generation) leave() {
@@ -151,10 +160,17 @@ func (p *Pool) swap(ctx context.Context, template *pgxpool.Config, size Size, li
 	}
 
 	// From here on nothing can fail. A lower limit goes first, because the new
-	// generation cannot serve more than its max; a higher one lets the queue
-	// in at once, dialling for itself.
-	p.gate.setLimit(limit)
+	// generation cannot serve more than its max; a higher one last, because the
+	// old one cannot serve more than its own: it lets the queue in at once, to
+	// dial for itself.
+	lower := limit < int(p.gate.limit.Load())
+	if lower {
+		p.gate.setLimit(limit)
+	}
 	p.routes.Store(&routes{current: old, next: next})
+	if !lower {
+		p.gate.setLimit(limit)
+	}
 	moved := p.handOver(ctx, old, next)
 	p.routes.Store(&routes{current: next})
 	p.template.Store(template)

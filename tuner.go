@@ -24,6 +24,7 @@ type tuner struct {
 	state     controller.State
 	frozen    atomic.Bool
 	kick      chan struct{}
+	calm      atomic.Bool // the knee is known: a queue is no news
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 
@@ -79,6 +80,9 @@ func (t *tuner) serverMoved() {
 
 // wake asks for a look soon, because callers queue.
 func (t *tuner) wake() {
+	if t.calm.Load() {
+		return
+	}
 	now := t.pool.now()
 	last := t.lastWake.Load()
 	if now-last < int64(wakeEvery) || !t.lastWake.CompareAndSwap(last, now) {
@@ -128,6 +132,7 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	obs.Frozen = t.frozen.Load()
 	state, d := controller.Step(t.cfg, t.state, obs)
 	t.state = state
+	t.calm.Store(state.Learn.Known)
 	t.record(obs, d)
 	t.act(ctx, d)
 	t.last.Store(&look{at: time.Now(), observation: obs, decision: d, world: w})

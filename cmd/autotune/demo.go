@@ -52,8 +52,8 @@ of its own, and drops that at the end. Because it writes, it takes no database f
 DATABASE_URL or PG* by itself.`,
 		example: []string{
 			"autotune demo",
-			"autotune demo --start 100                 # start far too large",
-			"autotune demo --fixed 50                  # the same load on a plain pool of 50",
+			"autotune demo --start 100             # start far too large",
+			"autotune demo --fixed 50              # the same load on a plain pool",
 			"autotune demo --output json >demo.json",
 		},
 		flags: func(fs *pflag.FlagSet) runner {

@@ -45,6 +45,10 @@ const (
 	// hold something countable at the 1,000 queries per second of a small server.
 	fastLook = 100 * time.Millisecond
 
+	// watchLook is how often to look while callers queue at a limit that is
+	// known to be right: a change of the curve shall be noticed in a second.
+	watchLook = 500 * time.Millisecond
+
 	// saturatedFor is how long callers must have queued without a break before
 	// the limit is moved to learn: shorter is a burst.
 	saturatedFor = 300 * time.Millisecond

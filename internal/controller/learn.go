@@ -142,7 +142,7 @@ func (l *Learner) error(t *Trial) float64 {
 type move struct {
 	limit  int // 0: no say
 	reason sizing.Reason
-	fast   bool // look again soon
+	soon   time.Duration // when to look again, 0: at the usual time
 }
 
 // observe takes one window into account. limit is the pool's, low and high the
@@ -160,13 +160,17 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 		return l.trial(cfg, at, w, saturated, limit, low, high, callers, est)
 	}
 	if !saturated {
-		return move{fast: w.saturated > 0}
+		m := move{}
+		if w.saturated > 0 {
+			m.soon = fastLook
+		}
+		return m
 	}
 	if l.Known {
 		return l.watch(cfg, at, w, limit, low, high, service)
 	}
 	if at-l.SaturatedSince < saturatedFor {
-		return move{fast: true}
+		return move{soon: fastLook}
 	}
 	return l.begin(at, limit, service)
 }
@@ -176,7 +180,7 @@ func (l *Learner) begin(at time.Duration, limit int, service time.Duration) move
 	l.Episode, l.Verify, l.Base, l.Trials, l.IdleFor = true, false, limit, 0, 0
 	l.Current = Trial{N: limit}
 	l.From = at
-	return move{limit: limit, reason: sizing.Learning, fast: true}
+	return move{limit: limit, reason: sizing.Learning, soon: fastLook}
 }
 
 // try moves the limit to n, to be measured once the pool has settled: a lowered
@@ -186,13 +190,13 @@ func (l *Learner) try(at time.Duration, n int, service time.Duration, reason siz
 	l.Current = Trial{N: n}
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
-	return move{limit: n, reason: reason, fast: true}
+	return move{limit: n, reason: reason, soon: fastLook}
 }
 
 // trial continues the measurement of the current limit.
 func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, limit, low, high int, callers float64, est model.Estimate) move {
 	service := est.Service
-	stay := move{limit: l.Current.N, reason: sizing.Learning, fast: true}
+	stay := move{limit: l.Current.N, reason: sizing.Learning, soon: fastLook}
 	if !saturated {
 		// The queue is gone. A short gap may be a lull; a longer one means
 		// that this limit serves the demand, or that the demand is gone.
@@ -504,8 +508,8 @@ func (l *Learner) settle(at time.Duration, limit int) move {
 // now and then tries another limit.
 func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high int, service time.Duration) move {
 	l.Window.add(w)
-	if l.Window.Seconds < 0.5 || l.Window.Completions < 30 && l.Window.Seconds < 5 {
-		return move{}
+	if l.Window.Seconds < 0.45 || l.Window.Completions < 30 && l.Window.Seconds < 5 {
+		return move{soon: watchLook}
 	}
 	t := l.Window
 	l.Window = Trial{}
@@ -521,7 +525,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		return m
 	}
 	if at < l.VerifyAt {
-		return move{}
+		return move{soon: watchLook}
 	}
 	l.Episode, l.Verify, l.Base, l.Trials = true, true, limit, 0
 	t.N = limit

@@ -184,9 +184,7 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	} else {
 		s.follow(w, est, o, high, d)
 	}
-	if m.fast {
-		d.Next = fastLook
-	}
+	d.Next = m.soon
 	if !s.Learn.Episode {
 		d.Reason = s.attribute(w, o, high, allowed, d)
 	}
