@@ -65,6 +65,7 @@ type waiter struct {
 	since      int64
 	waited     int64 // set before ready
 	closed     bool  // set before ready: woken because the gate closed
+	ahead      bool  // of the pool itself: not in the statistics of callers
 	queued     bool  // guarded by gate.mu: still in the list
 }
 
@@ -82,7 +83,19 @@ func (g *gate) acquire(ctx context.Context) (time.Duration, error) {
 	if g.tryAcquire() {
 		return 0, nil
 	}
-	return g.acquireQueued(ctx)
+	return g.acquireQueued(ctx, false)
+}
+
+// acquireAhead is acquire for the pool's own work, one step of a hot-swap: it
+// goes to the head of the queue, because behind it a swap among many callers
+// would take a full round of the queue for each connection, and callers pay for
+// every moment that two generations share the budget.
+func (g *gate) acquireAhead(ctx context.Context) error {
+	if g.tryAcquire() {
+		return nil
+	}
+	_, err := g.acquireQueued(ctx, true)
+	return err
 }
 
 // tryAcquire takes a permit only if one is free and nobody is queued for it.
@@ -110,18 +123,20 @@ func (g *gate) notePeak(s uint64) {
 	}
 }
 
-func (g *gate) acquireQueued(ctx context.Context) (time.Duration, error) {
+func (g *gate) acquireQueued(ctx context.Context, ahead bool) (time.Duration, error) {
 	if err := ctx.Err(); err != nil {
-		g.mu.Lock()
-		g.stat.canceled++
-		g.mu.Unlock()
+		if !ahead {
+			g.mu.Lock()
+			g.stat.canceled++
+			g.mu.Unlock()
+		}
 		return 0, err
 	}
-	w, err := g.enqueue()
+	w, err := g.enqueue(ahead)
 	if w == nil {
 		return 0, err
 	}
-	if g.onQueue != nil {
+	if g.onQueue != nil && !ahead {
 		g.onQueue()
 	}
 	select {
@@ -132,9 +147,9 @@ func (g *gate) acquireQueued(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// enqueue appends the caller to the queue, or takes a permit that became free
-// meanwhile and returns nil.
-func (g *gate) enqueue() (*waiter, error) {
+// enqueue appends the caller to the queue, or puts it ahead of all, or takes a
+// permit that became free meanwhile and returns nil.
+func (g *gate) enqueue(ahead bool) (*waiter, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.limit.Load() < 0 {
@@ -150,7 +165,7 @@ func (g *gate) enqueue() (*waiter, error) {
 		}
 		if g.state.CompareAndSwap(s, s+queuedOne) {
 			w := waiters.Get().(*waiter)
-			w.since, w.waited, w.closed, w.queued = g.now(), 0, false, true
+			w.since, w.waited, w.closed, w.queued, w.ahead = g.now(), 0, false, true, ahead
 			g.push(w)
 			g.notePeak(s + queuedOne)
 			return w, nil
@@ -178,14 +193,13 @@ func (g *gate) abandon(w *waiter) time.Duration {
 	if w.queued {
 		g.remove(w)
 		g.state.Add(^(queuedOne - 1)) // one queued less
-		g.stat.canceled++
-		g.stat.waitNanos += waited
-		g.stat.canceledNanos += waited
+		g.bookCanceled(w, waited)
 		g.mu.Unlock()
 	} else {
-		g.stat.waited--
-		g.stat.canceled++
-		g.stat.canceledNanos += waited
+		if !w.closed {
+			g.unbookGranted(w)
+			g.bookCanceled(w, w.waited)
+		}
 		g.mu.Unlock()
 		<-w.ready
 		if !w.closed {
@@ -253,10 +267,31 @@ func (g *gate) grantFirst() {
 	w := g.head
 	g.remove(w)
 	w.waited = max(0, g.now()-w.since)
-	g.stat.waited++
-	g.stat.waitNanos += w.waited
-	g.stat.waits.add(w.waited)
+	if !w.ahead {
+		g.stat.waited++
+		g.stat.waitNanos += w.waited
+		g.stat.waits.add(w.waited)
+	}
 	w.ready <- struct{}{}
+}
+
+// unbookGranted takes back what grantFirst booked, for a caller that gave up in
+// the same instant. mu is held.
+func (g *gate) unbookGranted(w *waiter) {
+	if !w.ahead {
+		g.stat.waited--
+		g.stat.waitNanos -= w.waited
+		g.stat.waits[waitBucket(w.waited)]--
+	}
+}
+
+// bookCanceled books a caller that left the queue without a permit. mu is held.
+func (g *gate) bookCanceled(w *waiter, waited int64) {
+	if !w.ahead {
+		g.stat.canceled++
+		g.stat.waitNanos += waited
+		g.stat.canceledNanos += waited
+	}
 }
 
 // close turns everybody away from now on, the queue included. Permits in use
@@ -270,20 +305,25 @@ func (g *gate) close() {
 		g.remove(w)
 		g.state.Add(^(queuedOne - 1))
 		w.waited, w.closed = max(0, g.now()-w.since), true
+		g.bookCanceled(w, w.waited)
 		w.ready <- struct{}{}
 	}
 }
 
 func (g *gate) push(w *waiter) {
-	w.prev, w.next = g.tail, nil
-	if g.tail == nil {
-		g.head = w
-		g.busySince = w.since
-	} else {
-		g.tail.next = w
-	}
-	g.tail = w
 	g.enqueuedAt += w.since
+	w.prev, w.next = nil, nil
+	switch {
+	case g.head == nil:
+		g.head, g.tail = w, w
+		g.busySince = w.since
+	case w.ahead:
+		w.next, g.head.prev = g.head, w
+		g.head = w
+	default:
+		w.prev, g.tail.next = g.tail, w
+		g.tail = w
+	}
 }
 
 func (g *gate) remove(w *waiter) {

@@ -224,7 +224,7 @@ func (p *Pool) check(ctx context.Context, next *generation) error {
 	}
 	err := acquire()
 	if errors.Is(err, errNoBudget) {
-		if _, err = p.gate.acquire(ctx); err == nil {
+		if err = p.gate.acquireAhead(ctx); err == nil {
 			err = p.openInstead(ctx, p.routes.Load().current, acquire)
 			p.gate.release()
 		}
@@ -326,7 +326,7 @@ func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
 		if g := p.gate.peek(); g.queued > 0 || 2*g.inUse >= g.limit {
 			giveUp()
 		}
-		if _, err := p.gate.acquire(ctx); err != nil {
+		if err := p.gate.acquireAhead(ctx); err != nil {
 			return
 		}
 		opened := next.pool.Stat().NewConnsCount()

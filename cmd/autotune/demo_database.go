@@ -148,7 +148,11 @@ func (db *demoDatabase) load(ctx context.Context, show *screen) error {
 	}
 	db.loadTime = time.Since(start)
 	show.note("%s clustered vectors of %d dimensions loaded and indexed in %.1f s", thousands(int64(db.data.Vectors)), db.data.Mixture.Dimensions(), db.loadTime.Seconds())
-	return nil
+	indexed, err := load.NewIndexSearch(db.data).UsesIndex(ctx, db.conn)
+	if err == nil && !indexed {
+		show.note("with so few vectors PostgreSQL scans the table and leaves the index alone; more --vectors change that")
+	}
+	return err
 }
 
 // close drops the schema and stops the server, whatever has happened. The

@@ -31,6 +31,8 @@ type Dataset struct {
 // one goroutine at a time.
 type Progress func(step string, done, total int64)
 
+const indexName = "items_v_hnsw"
+
 // The steps of [Dataset.Create].
 const (
 	StepCopy  = "copying vectors"
@@ -153,7 +155,7 @@ func (d *Dataset) index(ctx context.Context, conn *pgx.Conn, progress Progress) 
 		built <- func() error {
 			for _, sql := range []string{
 				"set maintenance_work_mem = '" + indexMemory + "'",
-				"create index items_v_hnsw on " + d.Table("items") + " using hnsw (v vector_l2_ops)",
+				"create index " + indexName + " on " + d.Table("items") + " using hnsw (v vector_l2_ops)",
 				"reset maintenance_work_mem",
 			} {
 				if _, err := conn.Exec(ctx, sql); err != nil {

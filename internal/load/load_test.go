@@ -275,6 +275,9 @@ func TestEveryWorkloadDoesInTheDatabaseWhatIsRecorded(t *testing.T) {
 	if steps[0] != StepCopy || copied != int64(d.Vectors) {
 		t.Errorf("steps %v, %d copied", steps, copied)
 	}
+	if indexed, err := NewIndexSearch(d).UsesIndex(t.Context(), conn); !indexed || err != nil {
+		t.Errorf("uses the index: %v, %v", indexed, err)
+	}
 	plain, err := pgxpool.New(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)

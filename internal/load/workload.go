@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -75,6 +76,18 @@ func NewIndexSearch(d *Dataset) *IndexSearch {
 
 // Do searches once.
 func (w *IndexSearch) Do(ctx context.Context, p Pool, n uint64) error { return w.search.on(ctx, p, n) }
+
+// UsesIndex tells whether the planner takes the index. For a small table a scan
+// is cheaper, and then this is an [ExactScan].
+func (w *IndexSearch) UsesIndex(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	// Without a prepared statement: the parameter has to be planned as a value.
+	rows, err := conn.Query(ctx, "explain "+w.search.sql, pgx.QueryExecModeExec, w.search.queries[0])
+	if err != nil {
+		return false, err
+	}
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	return strings.Contains(strings.Join(plan, "\n"), indexName), err
+}
 
 // HoldingSearch searches in a transaction and keeps it open, idle, while its
 // caller works: what a service does that calls a model or another service
