@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pgautotune/autotune/internal/model"
 	"github.com/pgautotune/autotune/internal/sizing"
 )
 
@@ -45,6 +46,14 @@ type Config struct {
 	// swaps included. The controller's own single connection comes on top.
 	// Default: Ceiling. Bounds: at least Ceiling, at most 20,000.
 	Budget int
+
+	// Objective is what the limit shall be best for. Default: balanced.
+	Objective Objective
+	// WaitObjective is the 99th percentile of the wait time to aim for while
+	// the server has room: more connections are allowed for it, up to the knee.
+	// Default: none, then at most 5 % of callers shall wait at all. Bounds: 0
+	// to 1 min.
+	WaitObjective time.Duration
 
 	// AcquireTimeout bounds every acquire, queueing and dialling together.
 	// Default: none; 10 s for vector, 30 s for batch. 0 is the default, a
@@ -80,6 +89,18 @@ type Config struct {
 	// not the tuning. nil is none.
 	Journal io.Writer
 }
+
+// Objective is what the limit shall be best for while callers queue.
+type Objective string
+
+// The objectives. Each ends at the smallest limit that serves it.
+const (
+	Balanced   Objective = "balanced"   // within 3 % of the peak throughput
+	Latency    Objective = "latency"    // the best throughput per response time
+	Throughput Objective = "throughput" // within 0.5 % of the peak throughput
+)
+
+var objectives = map[Objective]model.Objective{Balanced: model.Balanced, Latency: model.Latency, Throughput: model.Throughput}
 
 // defaultCeiling is the ceiling where nobody set one: above the 150 of the
 // vector-count guideline, with room for its scaling by concurrent users. What
@@ -234,6 +255,11 @@ func (c *Config) complete() (*Config, profileSettings, error) {
 	if _, err := ParseProfile(string(out.Profile)); err != nil {
 		errs = append(errs, fmt.Errorf("autotune: Config.Profile: %w", err))
 	}
+	orDefault(&out.Objective, Balanced)
+	if _, ok := objectives[out.Objective]; !ok {
+		errs = append(errs, fmt.Errorf("autotune: Config.Objective: unknown objective %q: use balanced, latency or throughput", out.Objective))
+	}
+	span("WaitObjective", out.WaitObjective, 0, time.Minute)
 	orDefault(&out.ConcurrentUsers, sizing.GuidelineUsers)
 	bound("ConcurrentUsers", out.ConcurrentUsers, 1, 1_000_000)
 	if c.Workers != 0 {

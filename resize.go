@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pgautotune/autotune/internal/controller"
-	"github.com/pgautotune/autotune/internal/model"
 )
 
 // Resize gives the pool another size by hot-swapping it beneath its callers, and
@@ -165,7 +164,7 @@ var errClosed = errors.New("autotune: the pool is closed")
 func (p *Pool) controllerConfig() controller.Config {
 	return controller.Config{
 		Floor: p.cfg.Floor, Ceiling: p.cfg.Ceiling, Budget: p.cfg.Budget,
-		Objective:    model.Balanced,
+		Objective: objectives[p.cfg.Objective], WaitObjective: p.cfg.WaitObjective,
 		ProfileFloor: p.profile.floorMax, MinShare: p.profile.minShare, FloorMin: max(p.profile.floorMin, p.profile.userMin),
 		Guideline: p.profile.floorMax > 0, FixedSize: p.profile.fixedSize,
 		Users: p.cfg.ConcurrentUsers, Interval: p.cfg.Interval,

@@ -15,7 +15,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pgautotune/autotune"
-	"github.com/pgautotune/autotune/internal/pgtest"
 )
 
 // The first two invariants: no query fails, is lost or runs twice because of a
@@ -296,7 +295,8 @@ func watchBackends(t *testing.T, dsn, app string) (end func() (most, samples int
 func TestAThousandSwapsUnderLoadLoseNothingAndStayWithinTheBudget(t *testing.T) {
 	const budget, app = 6, "thousand"
 	leakFree(t)
-	dsn := with(pgtest.DSN(t), "application_name", app)
+	dsn, _, _ := role(t, "superuser")
+	dsn = with(dsn, "application_name", app)
 	p := open(t, dsn, budget)
 	watcher := admin(t, dsn)
 	work := startClerks(t, p, 64)
@@ -344,7 +344,8 @@ func TestSwapsLeavePinnedConnectionsAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const budget, app = 8, "pinned"
 			leakFree(t)
-			dsn := with(pgtest.DSN(t), "application_name", app)
+			dsn, _, _ := role(t, "superuser")
+			dsn = with(dsn, "application_name", app)
 			p := open(t, dsn, budget, change, func(c *autotune.Config) { c.DrainTimeout = 20 * time.Millisecond })
 			watcher := admin(t, dsn)
 			work := startClerks(t, p, 32)

@@ -16,6 +16,9 @@ type Config struct {
 	Budget  int `json:"budget"`
 
 	Objective model.Objective `json:"objective"`
+	// WaitObjective is the 99th percentile of the wait time to aim for; 0: at
+	// most 5 % of callers shall wait.
+	WaitObjective time.Duration `json:"wait_objective,omitempty"`
 
 	// ProfileFloor is the profile's least max, MinShare its min as a share of
 	// max (5 is a fifth), FloorMin its least min; 0 where it has no say.

@@ -38,7 +38,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 		s.estimateDemand(w, o)
 	}
 	s.see(o)
-	est := s.estimate(w, usable)
+	est := s.estimate(cfg, w, usable)
 
 	// Size: what the belief asks for within the walls.
 	walls := s.walls(cfg, o)
@@ -110,10 +110,13 @@ func (s *State) see(o Observation) {
 // them tell the mix.
 const censusWeight = 0.3
 
-func (s *State) estimate(w window, usable bool) model.Estimate {
+func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	e := model.Estimate{Rates: s.Demand.Rates(), Knee: s.Learn.Knee, PeakThroughput: s.Learn.PeakX}
 	e.DemandLower, e.DemandTarget, e.DemandUpper = s.History.Quantile(0.5), s.History.Quantile(0.95), s.History.Quantile(0.99)
-	if a := e.OfferedLoad; a > 0 {
+	if a := e.OfferedLoad; a > 0 && cfg.WaitObjective > 0 {
+		v := (e.Dispersion + e.ServiceCV2) / 2 // Allen and Cunneen
+		e.Wanted = model.ErlangCServersForWait(a, e.Service, 0.99, cfg.WaitObjective, v)
+	} else if a > 0 {
 		e.Wanted = model.ErlangCServers(a, 0.05)
 	}
 	if usable {
