@@ -108,6 +108,10 @@ const (
 	farWindows    = 2
 	storeHalfLife = 2 * time.Minute
 
+	// stillRising is the slope of log X on log n above which throughput still
+	// rises: 5 % for a doubling.
+	stillRising = 0.07
+
 	settleLeast = 100 * time.Millisecond
 	settleMost  = 1500 * time.Millisecond
 )
@@ -349,12 +353,12 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 	// hold a higher peak.
 	choice := l.smallest(cfg.Objective)
 	if best+1 < l.Trials {
-		if n := middle(l.Measured[best].N, l.Measured[best+1].N, 1.5); n != 0 {
+		if n := middle(l.Measured[best].N, l.Measured[best+1].N, 1.4); n != 0 {
 			return n
 		}
 	}
 	if best > 0 {
-		if n := middle(l.Measured[best-1].N, l.Measured[best].N, 1.5); n != 0 {
+		if n := middle(l.Measured[best-1].N, l.Measured[best].N, 1.4); n != 0 {
 			return n
 		}
 	}
@@ -410,7 +414,9 @@ func (l *Learner) openBelow(low int, bestX float64) bool {
 	return rise/math.Log(float64(above.N)/float64(bottom.N)) > 0.5 // 41 % more per connection at half the limit
 }
 
-// openAbove tells whether a limit above the largest trial may serve more.
+// openAbove tells whether a limit above the largest trial may serve more: the
+// largest is the best so far, and the last step up to it gained. A step from far
+// below proves no gain at the top; what lies between is measured first.
 func (l *Learner) openAbove(high, best int) bool {
 	top := &l.Measured[l.Trials-1]
 	if top.N >= high {
@@ -419,8 +425,10 @@ func (l *Learner) openAbove(high, best int) bool {
 	if l.Trials == 1 {
 		return true
 	}
-	// A doubling beyond the best that gained nothing closes the upper end.
-	return float64(top.N) < 1.9*float64(l.Measured[best].N) && top.rate() > 0.9*l.Measured[best].rate()
+	below := &l.Measured[l.Trials-2]
+	ratio := float64(top.N) / float64(below.N)
+	return best == l.Trials-1 && ratio < 2.5 &&
+		math.Log(top.rate()/below.rate())/math.Log(ratio) > stillRising
 }
 
 // middle is the whole number at the geometric middle of a and b, or 0 where

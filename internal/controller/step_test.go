@@ -30,7 +30,9 @@ func TestTheKneeIsFoundFromSmallAndLargeStarts(t *testing.T) {
 				for seed := range uint64(seeds) {
 					p := newPlant(c.curve, 150, start, 0.02, seed)
 					s := p.run(config(), controller.State{}, 15*time.Second, nil)
-					if got := c.curve(float64(p.limit)); got < 0.95*c.peak {
+					// 3 % are given away on purpose, 3 % are the noise of a
+					// trial, and the rest is the width of the grid.
+					if got := c.curve(float64(p.limit)); got < 0.92*c.peak {
 						missed++
 					}
 					moves, swaps := p.moves, p.swaps
@@ -40,7 +42,7 @@ func TestTheKneeIsFoundFromSmallAndLargeStarts(t *testing.T) {
 					}
 				}
 				if missed > seeds/10 {
-					t.Errorf("after 15 s %d of %d seeds were more than 5 %% below the peak", missed, seeds)
+					t.Errorf("after 15 s %d of %d seeds were more than 8 %% below the peak", missed, seeds)
 				}
 			})
 		}
@@ -58,7 +60,7 @@ func TestAChangedWorkloadIsLearnedAfreshWithinFifteenSeconds(t *testing.T) {
 				p.curve, peak = pureSearch, 4098
 			}
 			s = p.run(config(), s, 15*time.Second, nil)
-			if got := p.curve(float64(p.limit)); got < 0.95*peak {
+			if got := p.curve(float64(p.limit)); got < 0.92*peak {
 				t.Errorf("from %d, shift %d: limit %d serves %.0f/s of %.0f/s after 15 s", start, i, p.limit, got, peak)
 			}
 			s = p.run(config(), s, 30*time.Second, nil)
