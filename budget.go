@@ -204,7 +204,7 @@ func (s *socket) Close() error {
 
 	s.pool.budget.closing.Go(func() {
 		if c, ok := s.Conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
-			_ = s.Conn.SetReadDeadline(time.Now().Add(lingerTimeout))
+			_ = s.Conn.SetDeadline(time.Now().Add(lingerTimeout))
 			var rest [512]byte
 			for {
 				if _, err := s.Conn.Read(rest[:]); err != nil {
@@ -225,6 +225,18 @@ func (s *socket) Close() error {
 		}
 	})
 	return nil
+}
+
+// SetDeadline does nothing any more once the socket is closed: pgconn makes a
+// canceled read fail by a deadline in the past, and may do so, or undo it, while
+// Close awaits the server's end. It uses no other method of the family.
+func (s *socket) SetDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	return s.Conn.SetDeadline(t)
 }
 
 // releasePermitWhenGone gives the holder's permit back once the server has

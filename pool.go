@@ -162,7 +162,7 @@ func (p *Pool) connect(ctx context.Context) (*pgxpool.Conn, error) {
 	conn, err := gen.pool.Acquire(ctx)
 	gen.leave()
 	if err != nil {
-		if err = p.connectAgain(ctx, err, func(gen *generation) (err error) {
+		if err = p.connectAgain(ctx, gen, err, func(gen *generation) (err error) {
 			conn, err = gen.pool.Acquire(ctx)
 			return err
 		}); err != nil {
@@ -187,10 +187,12 @@ func (p *Pool) notConnected(ctx context.Context) {
 // connectAgain repeats an acquire that failed for a reason that may pass: the
 // budget is used up for a moment (repeated whenever something comes free), or
 // the server cannot be reached or does not accept connections just now (repeated
-// with exponential backoff for at most ConnectRetry). The caller holds a permit.
-func (p *Pool) connectAgain(ctx context.Context, err error, acquire func(*generation) error) error {
+// with exponential backoff for at most ConnectRetry), or the generation it was
+// tried in has been replaced meanwhile, with its password perhaps (repeated in
+// the new one). The caller holds a permit; gen is where the first try failed.
+func (p *Pool) connectAgain(ctx context.Context, gen *generation, err error, acquire func(*generation) error) error {
 	again := func() error {
-		gen := p.enter()
+		gen = p.enter()
 		defer gen.leave()
 		return acquire(gen)
 	}
@@ -198,17 +200,29 @@ func (p *Pool) connectAgain(ctx context.Context, err error, acquire func(*genera
 	pause.InitialInterval = 20 * time.Millisecond // a restarting server is back in tenths of a second
 	pause.MaxInterval = 500 * time.Millisecond    // so that recovery is noticed within half a second
 	deadline := time.Now().Add(p.cfg.ConnectRetry)
+	refusals := 0
 	for err != nil {
 		switch {
 		case errors.Is(err, errNoBudget):
 			p.reconcileHijacked()
 			err = p.awaitBudget(ctx, again)
 			continue
-		case !passing(err):
-			return err
+		case ctx.Err() == nil && gen != p.routes.Load().newest():
+			gen = p.enterNewest()
+			err = acquire(gen)
+			gen.leave()
+			continue
 		}
 		wait := pause.NextBackOff()
-		if time.Now().Add(wait).After(deadline) {
+		switch {
+		case passing(err):
+			if time.Now().Add(wait).After(deadline) {
+				return err
+			}
+		case refusals < maxRefusals && refused(err) && gen.pool.Stat().TotalConns() > 0:
+			refusals++
+			wait = time.Millisecond << refusals
+		default:
 			return err
 		}
 		t := time.NewTimer(wait)
@@ -221,6 +235,17 @@ func (p *Pool) connectAgain(ctx context.Context, err error, acquire func(*genera
 		}
 	}
 	return nil
+}
+
+// maxRefusals is how often an acquire whose dial was refused for good (a password
+// that was rotated) looks for a connection opened before, within 62 ms in all: a
+// permit is handed over a moment before the connection that goes with it is idle.
+const maxRefusals = 5
+
+// refused tells whether a connection could not be opened, hooks apart.
+func refused(err error) bool {
+	var connectErr *pgconn.ConnectError
+	return errors.As(err, &connectErr) && !errors.Is(err, context.Canceled)
 }
 
 // passing tells whether a failure to connect is likely to pass by itself: the

@@ -12,8 +12,9 @@ import (
 	"github.com/pgautotune/autotune/internal/pgtest"
 )
 
-// role makes a role for this test alone and returns a fresh database as seen by
-// it, and by the superuser. attributes are SQL: "superuser", "connection limit 3".
+// role makes a role for this test alone and returns a fresh database that it
+// owns, as seen by it, and as seen by the superuser. attributes are SQL, such as
+// "connection limit 3".
 //
 // Its password costs next to nothing to check where the server allows that
 // (PostgreSQL 16): with the usual 4,096 rounds, and the race detector in each,
@@ -39,6 +40,7 @@ func role(t testing.TB, attributes string) (dsn, super string, name string) {
 	do(t.Context(), cheap+fmt.Sprintf("create role %s login password '%s' %s", name, password, attributes))
 	t.Cleanup(func() { do(context.Background(), "drop role if exists "+name) }) // after the database is gone
 	super = pgtest.DSN(t)
+	mustExec(t, admin(t, super), "do $$ begin execute format('alter database %I owner to "+name+"', current_database()); end $$")
 	return as(t, super, name, password), super, name
 }
 

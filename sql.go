@@ -46,7 +46,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	gen := p.enter()
 	err := acquire(gen)
 	gen.leave()
-	if err = p.connectAgain(ctx, err, acquire); err != nil {
+	if err = p.connectAgain(ctx, gen, err, acquire); err != nil {
 		p.notConnected(ctx)
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -134,6 +135,27 @@ func (g *generation) enterIdle() bool {
 	return false
 }
 
+// newest is the generation that stays.
+func (r *routes) newest() *generation {
+	if r.next != nil {
+		return r.next
+	}
+	return r.current
+}
+
+// enterNewest is enter for a caller that an older generation has failed.
+func (p *Pool) enterNewest() *generation {
+	for {
+		r := p.routes.Load()
+		gen := r.newest()
+		gen.inflight.Add(1)
+		if p.routes.Load() == r {
+			return gen
+		}
+		gen.leave()
+	}
+}
+
 func (g *generation) leave() {
 	if g.inflight.Add(-1) == 0 && g.retired.Load() {
 		g.retire.Do(func() { close(g.left) })
@@ -225,8 +247,12 @@ func (p *Pool) check(ctx context.Context, next *generation) error {
 	err := acquire()
 	if errors.Is(err, errNoBudget) {
 		if err = p.gate.acquireAhead(ctx); err == nil {
-			err = p.openInstead(ctx, p.routes.Load().current, acquire)
-			p.gate.release()
+			old := p.routes.Load().current
+			if err = p.openInstead(ctx, old, acquire); err == nil {
+				p.gate.release()
+			} else {
+				p.background.Go(func() { p.reopen(old) })
+			}
 		}
 	}
 	if err != nil {
@@ -254,6 +280,39 @@ func (p *Pool) openInstead(ctx context.Context, old *generation, acquire func() 
 		}
 		return errors.Join(closeErr, err)
 	})
+}
+
+// reopen makes good for the connection that a failed check may have cost the
+// generation. It keeps the permit meanwhile: if the old password no longer works
+// either, the pool goes on with the connections that are left, and no caller is
+// sent to open one in vain.
+func (p *Pool) reopen(gen *generation) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	defer p.gate.release()
+	p.background.Go(func() {
+		select {
+		case <-gen.left:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = 30 * time.Second // a password that is refused again and again locks accounts out
+	for {
+		conn, err := gen.pool.Acquire(ctx)
+		if err == nil {
+			conn.Release()
+			return
+		}
+		t := time.NewTimer(pause.NextBackOff())
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+	}
 }
 
 // retakenAfter is when a token of a connection that was closed must have come

@@ -253,54 +253,93 @@ func (c *clerks) audit(t *testing.T, conn *pgx.Conn) {
 	}
 }
 
-// watchBackends samples the server's own count as fast as it can, and returns
-// how to end and what the most was.
-func watchBackends(t *testing.T, dsn, app string) (end func() (most, samples int)) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), with(dsn, "application_name", "watch"))
-	if err != nil {
-		t.Fatal(err)
+// wall is how the tests know that a budget is kept. The server's own connection
+// limit of the role counts exactly, under a lock, at every connection: it is set
+// to the budget, and what it refuses is noted. Beside that the backends are
+// sampled. A look at pg_stat_activity is no snapshot, it reads one slot after
+// the other while backends come and go; those that two looks in a row have in
+// common were there together.
+type wall struct {
+	refused  atomic.Int64
+	most     int
+	samples  int
+	stopped  context.CancelFunc
+	finished sync.WaitGroup
+}
+
+// TraceConnectStart and its like see every connection of the pool.
+func (*wall) TraceConnectStart(ctx context.Context, _ pgx.TraceConnectStartData) context.Context {
+	return ctx
+}
+
+func (w *wall) TraceConnectEnd(_ context.Context, data pgx.TraceConnectEndData) {
+	var pgErr *pgconn.PgError
+	if errors.As(data.Err, &pgErr) && pgErr.Code == "53300" {
+		w.refused.Add(1)
 	}
-	var most, samples int
-	stop, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		defer conn.Close(context.Background())
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(200 * time.Microsecond): // leaves the server some time for its work
-			}
-			// numbackends also counts those that have not yet told their name
-			// or are about to end; the view is read row by row from the same array.
-			var n int
-			if err := conn.QueryRow(context.Background(), "select count(*) from pg_stat_activity where application_name = $1", app).Scan(&n); err != nil {
+}
+
+func (*wall) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+func (*wall) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (w *wall) trace(cfg *autotune.Config) { cfg.Pool.ConnConfig.Tracer = w }
+
+// watch samples the backends called app until stop, as fast as leaves the server
+// time for its work.
+func (w *wall) watch(t *testing.T, super, app string) {
+	t.Helper()
+	conn := admin(t, super)
+	var ctx context.Context
+	ctx, w.stopped = context.WithCancel(context.Background())
+	t.Cleanup(w.stop)
+	w.finished.Go(func() {
+		before := map[uint32]bool{}
+		for tick := time.NewTicker(500 * time.Microsecond); ctx.Err() == nil; <-tick.C {
+			rows, _ := conn.Query(context.Background(), "select pid from pg_stat_activity where application_name = $1", app)
+			pids, err := pgx.CollectRows(rows, pgx.RowTo[uint32])
+			if err != nil {
 				t.Errorf("watching: %v", err)
 				return
 			}
-			most, samples = max(most, n), samples+1
+			now, both := map[uint32]bool{}, 0
+			for _, pid := range pids {
+				now[pid] = true
+				if before[pid] {
+					both++
+				}
+			}
+			before = now
+			w.most, w.samples = max(w.most, both), w.samples+1
 		}
-	}()
-	var once sync.Once
-	end = func() (int, int) {
-		once.Do(func() { close(stop) })
-		<-done
-		return most, samples
+	})
+}
+
+func (w *wall) stop() { w.stopped(); w.finished.Wait() }
+
+func (w *wall) check(t *testing.T, p *autotune.Pool, budget int) {
+	t.Helper()
+	w.stop()
+	s := p.Snapshot()
+	t.Logf("budget %d: at most %d backends in %d samples, %d counted where they are dialled, %d refused by the server", budget, w.most, w.samples, s.OpenPeak, w.refused.Load())
+	if w.most > budget || s.OpenPeak > budget || w.refused.Load() > 0 {
+		t.Errorf("the budget of %d was exceeded", budget)
 	}
-	t.Cleanup(func() { end() })
-	return end
+	if w.samples < 100 || w.most < budget/2 {
+		t.Errorf("%d samples with at most %d backends prove nothing", w.samples, w.most)
+	}
 }
 
 func TestAThousandSwapsUnderLoadLoseNothingAndStayWithinTheBudget(t *testing.T) {
 	const budget, app = 6, "thousand"
 	leakFree(t)
-	dsn, _, _ := role(t, "superuser")
-	dsn = with(dsn, "application_name", app)
-	p := open(t, dsn, budget)
-	watcher := admin(t, dsn)
+	dsn, super, _ := role(t, fmt.Sprint("connection limit ", budget))
+	var wall wall
+	p := open(t, with(dsn, "application_name", app), budget, wall.trace)
+	watcher := admin(t, super)
 	work := startClerks(t, p, 64)
-	end := watchBackends(t, dsn, app)
+	wall.watch(t, super, app)
 	start := time.Now()
 	swaps := swapsOf(t, 1000)
 	for i := range swaps {
@@ -309,9 +348,8 @@ func TestAThousandSwapsUnderLoadLoseNothingAndStayWithinTheBudget(t *testing.T) 
 		}
 	}
 	took := time.Since(start)
-	most, samples := end()
 	work.audit(t, watcher)
-	checkBudget(t, p, budget, most, samples)
+	wall.check(t, p, budget)
 	s := settled(t, p)
 	t.Logf("%d swaps in %s (%s each), %d connections opened, %d acquires, %d of them waited", s.Swaps, took.Round(time.Millisecond), (took / time.Duration(swaps)).Round(10*time.Microsecond), s.Connects, s.Arrivals, s.Waited)
 	if s.Swaps < int64(swaps)-1 { // the first asks for what there is
@@ -326,30 +364,18 @@ func TestAThousandSwapsUnderLoadLoseNothingAndStayWithinTheBudget(t *testing.T) 
 	})
 }
 
-func checkBudget(t *testing.T, p *autotune.Pool, budget, most, samples int) {
-	t.Helper()
-	s := p.Snapshot()
-	t.Logf("budget %d: at most %d backends in %d samples, at most %d counted where they are dialled", budget, most, samples, s.OpenPeak)
-	if most > budget || s.OpenPeak > budget {
-		t.Errorf("the budget of %d was exceeded", budget)
-	}
-	if samples < 100 || most < budget/2 {
-		t.Errorf("%d samples with at most %d backends prove nothing", samples, most)
-	}
-}
-
 // A LISTENer and a long transaction pin the generations they came from.
 func TestSwapsLeavePinnedConnectionsAlone(t *testing.T) {
 	for name, change := range map[string]func(*autotune.Config){"manual": func(*autotune.Config) {}, "controlled": live} {
 		t.Run(name, func(t *testing.T) {
 			const budget, app = 8, "pinned"
 			leakFree(t)
-			dsn, _, _ := role(t, "superuser")
-			dsn = with(dsn, "application_name", app)
-			p := open(t, dsn, budget, change, func(c *autotune.Config) { c.DrainTimeout = 20 * time.Millisecond })
-			watcher := admin(t, dsn)
+			dsn, super, _ := role(t, fmt.Sprint("connection limit ", budget+1)) // one for the controller
+			var wall wall
+			p := open(t, with(dsn, "application_name", app), budget, change, wall.trace, func(c *autotune.Config) { c.DrainTimeout = 20 * time.Millisecond })
+			watcher := admin(t, super)
 			work := startClerks(t, p, 32)
-			end := watchBackends(t, dsn, app)
+			wall.watch(t, super, app)
 
 			listener, err := p.Acquire(t.Context())
 			if err != nil {
@@ -387,9 +413,8 @@ func TestSwapsLeavePinnedConnectionsAlone(t *testing.T) {
 			}
 			mustExec(t, listener, "unlisten *")
 			listener.Release()
-			most, samples := end()
 			work.audit(t, watcher)
-			checkBudget(t, p, budget, most, samples)
+			wall.check(t, p, budget)
 			settled(t, p)
 		})
 	}

@@ -31,7 +31,12 @@ type runner func(ctx context.Context, args []string, s *session) error
 // commands is the table, in the order in which a newcomer meets them. A function,
 // because help and completion are in it and read it.
 func commands() []*command {
-	return []*command{demoCommand(), versionCommand(), completionCommand(), helpCommand()}
+	help := helpCommand()
+	all := []*command{demoCommand(), benchCommand(), versionCommand(), completionCommand(), help}
+	for _, c := range all {
+		help.values = append(help.values, c.name) // what it can explain
+	}
+	return all
 }
 
 func find(name string) *command {

@@ -170,7 +170,10 @@ func (db *demoDatabase) close() error {
 	if db.server != nil {
 		err = errors.Join(err, db.server.Stop())
 	}
-	return err
+	if err != nil {
+		return leftBehind{err}
+	}
+	return nil
 }
 
 // drop uses a connection of its own: that of the demo is closed if it was

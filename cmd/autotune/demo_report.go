@@ -82,7 +82,7 @@ func writeDecisions(b *bytes.Buffer, r *demoResult, s style) {
 // joins tells whether two decisions in a row are steps of one attempt.
 func joins(a, b demoChange) bool {
 	learning := string(sizing.Learning)
-	return a.Reason == learning && b.Reason == learning && a.Phase == b.Phase && a.Limit == b.LimitFrom && b.Max == b.MaxFrom
+	return a.Reason == learning && b.Reason == learning && a.Phase == b.Phase && a.Limit == b.LimitFrom && a.Max == b.MaxFrom
 }
 
 // explained is what a decision, or a row of them for one reason, changed, and why.

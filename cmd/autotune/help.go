@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -18,7 +19,7 @@ const purpose = "autotune tunes PostgreSQL connection pools while they are in us
 
 func helpCommand() *command {
 	return &command{
-		name: "help", args: "[command]", summary: "explain a command", values: commandNames,
+		name: "help", args: "[command]", summary: "explain a command",
 		about: "Explains a command, as `autotune <command> --help` does, or lists them all.",
 		flags: func(fs *pflag.FlagSet) runner {
 			markdown := fs.Bool("markdown", false, "write docs/flags.md")
@@ -41,10 +42,6 @@ func helpCommand() *command {
 		},
 	}
 }
-
-// commandNames is what `autotune help` explains. It is a list of its own because
-// the table cannot be read while it is made; a test compares the two.
-var commandNames = []string{"demo", "version", "completion", "help"}
 
 // noEnv says that flags have no environment variable.
 func noEnv(fs *pflag.FlagSet, names ...string) {
@@ -132,10 +129,10 @@ the default. Results go to stdout, everything else to stderr. Exit status: 0 don
 				}
 				name, usage := pflag.UnquoteUsage(f)
 				value := f.DefValue
-				if value == "0" || value == "" {
+				if slices.Contains([]string{"", "0", "false", "[]"}, value) {
 					value = "–"
 				}
-				fmt.Fprintf(&b, "| `--%s %s` | %s | `%s` | %s |\n", f.Name, strings.ReplaceAll(name, "|", "\\|"), value, variable(f), usage)
+				fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s |\n", strings.TrimSpace("--"+f.Name+" "+name), value, variable(f), usage)
 			})
 		}
 		if len(c.example) > 0 {

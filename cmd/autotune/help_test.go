@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -54,7 +53,7 @@ func TestEveryFlagIsInTheDocumentation(t *testing.T) {
 	for _, c := range commands() {
 		fs, _ := c.flagSet()
 		for _, name := range flagNames(fs) {
-			if !strings.Contains(got.stdout, "`--"+name+" ") {
+			if !strings.Contains(got.stdout, "| `--"+name) {
 				t.Errorf("%s --%s is not in it", c.name, name)
 			}
 		}
@@ -62,9 +61,10 @@ func TestEveryFlagIsInTheDocumentation(t *testing.T) {
 }
 
 func TestTheTableIsWhole(t *testing.T) {
-	var names []string
 	for _, c := range commands() {
-		names = append(names, c.name)
+		if find(c.name).name != c.name {
+			t.Errorf("%s is in it twice", c.name)
+		}
 		if c.summary == "" || c.about == "" || strings.HasSuffix(c.summary, ".") {
 			t.Errorf("%s: summary %q", c.name, c.summary)
 		}
@@ -75,9 +75,6 @@ func TestTheTableIsWhole(t *testing.T) {
 				t.Errorf("%s --%s: %q", c.name, f.Name, f.Usage)
 			}
 		})
-	}
-	if !slices.Equal(names, commandNames) {
-		t.Errorf("help knows %v, the table has %v", commandNames, names)
 	}
 }
 

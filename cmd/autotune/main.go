@@ -93,9 +93,13 @@ func usagef(try, format string, args ...any) error {
 // about has been written by then.
 var errNo = errors.New("the answer is no")
 
+// leftBehind is a clean-up that failed: it says what is left and what to do.
+type leftBehind struct{ error }
+
 // report writes an error for a person and returns the exit code.
 func report(ctx context.Context, err error, stderr io.Writer) int {
 	var usage *usageError
+	var left leftBehind
 	switch {
 	case err == nil:
 		return exitDone
@@ -104,7 +108,9 @@ func report(ctx context.Context, err error, stderr io.Writer) int {
 		return exitUsage
 	case errors.Is(err, errNo):
 		return exitNo
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case ctx.Err() != nil && errors.As(err, &left):
+		fmt.Fprintf(stderr, "autotune: interrupted; %v\n", left)
+	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "autotune: interrupted; nothing is left behind")
 	default:
 		fmt.Fprintf(stderr, "autotune: %v\n", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -71,7 +72,7 @@ func TestUsageErrorsAreTwoLinesOnStderr(t *testing.T) {
 		{"no command", nil, nil, "no command given", "autotune help"},
 		{"unknown command, near one", nil, []string{"dmeo"}, `unknown command "dmeo"`, "autotune demo?"},
 		{"unknown command, near another", nil, []string{"verison"}, `unknown command "verison"`, "autotune version?"},
-		{"unknown command, near none", nil, []string{"frobnicate"}, `"frobnicate"`, "demo, version, completion, help"},
+		{"unknown command, near none", nil, []string{"frobnicate"}, `"frobnicate"`, "The commands are demo, "},
 		{"unknown command to explain", nil, []string{"help", "dem"}, `"dem"`, "autotune demo?"},
 		{"unknown flag before the command", nil, []string{"--clients", "3", "demo"}, "--clients", "autotune help"},
 		{"unknown flag", nil, []string{"demo", "--clinets=3"}, "--clinets", "--clients?"},
@@ -121,13 +122,27 @@ func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		code int
-	}{{nil, 0}, {os.ErrNotExist, 1}, {usagef("b", "a"), 2}, {errNo, 3}, {context.Canceled, 1}} {
+	}{{nil, 0}, {os.ErrNotExist, 1}, {usagef("b", "a"), 2}, {errNo, 3}, {leftBehind{os.ErrClosed}, 1}} {
 		var stderr bytes.Buffer
 		if got := report(t.Context(), c.err, &stderr); got != c.code {
 			t.Errorf("%v: %d instead of %d", c.err, got, c.code)
 		}
 		if said := stderr.Len() > 0; said != (c.code == 1 || c.code == 2) {
 			t.Errorf("%v: stderr %q", c.err, stderr.String())
+		}
+	}
+}
+
+func TestAnInterruptionSaysWhatIsLeft(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for want, err := range map[string]error{
+		"autotune: interrupted; nothing is left behind\n":          errors.Join(context.Canceled, nil),
+		"autotune: interrupted; the schema may be left: drop it\n": errors.Join(context.Canceled, leftBehind{errors.New("the schema may be left: drop it")}),
+	} {
+		var stderr bytes.Buffer
+		if code := report(ctx, err, &stderr); code != exitFailed || stderr.String() != want {
+			t.Errorf("exit %d, %q instead of %q", code, stderr.String(), want)
 		}
 	}
 }

@@ -38,6 +38,7 @@ type Learner struct {
 
 	SaturatedSince time.Duration // since when callers have queued without a break
 	Saturated      bool
+	Crowded        time.Duration // for how long the server has been crowded without a queue
 	IdleFor        time.Duration // time without saturation within the current trial
 
 	Store  model.Samples // evidence at the limit it ended at, for drift
@@ -112,6 +113,8 @@ const (
 	// rises: 5 % for a doubling.
 	stillRising = 0.07
 
+	crowdedFor = 2 * time.Second // a few looks at the server agree
+
 	settleLeast = 100 * time.Millisecond
 	settleMost  = 1500 * time.Millisecond
 )
@@ -163,6 +166,16 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 	if l.Episode {
 		return l.trial(cfg, at, w, saturated, limit, low, high, callers, est)
 	}
+	if l.crowd(w, est) {
+		l.Crowded += w.Elapsed
+	} else {
+		l.Crowded = 0
+	}
+	if l.Crowded >= crowdedFor {
+		l.begin(at, limit, service)
+		l.Crowded = 0
+		return l.try(at, max(low, int(0.8*w.inUse)), service, sizing.Learning)
+	}
 	if !saturated {
 		m := move{}
 		if w.saturated > 0 {
@@ -177,6 +190,15 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 		return move{soon: fastLook}
 	}
 	return l.begin(at, limit, service)
+}
+
+// crowd tells whether the server is crowded although nobody queues, because the
+// limit is above what callers ask for: at least twice as many connections in use
+// as the prior finds useful, and the cores busy twice over. Throughput says
+// nothing about capacity then, but the census does, and it takes a queue, made by
+// a limit a little below what is in use, to learn more.
+func (l *Learner) crowd(w window, est model.Estimate) bool {
+	return est.Prior > 0 && est.Crowded && w.saturated < 0.05 && w.inUse >= 2*float64(est.Prior) && w.inUse >= 4
 }
 
 // begin starts an episode by measuring the limit that is in force.

@@ -122,6 +122,7 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	if usable {
 		e.Saturated = w.saturated
 	}
+	e.Crowded = s.Server.Cores > 0 && s.Computing >= 2*float64(s.Server.Cores)
 	e.Prior = sizing.Prior(s.Server.Cores, s.Computing, s.Waiting)
 	return e
 }

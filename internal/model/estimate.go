@@ -22,6 +22,9 @@ type Estimate struct {
 	// Prior is where the knee is expected before it is measured, from the
 	// cores of the database and what its backends do; 0 when unknown.
 	Prior int `json:"prior,omitempty"`
+	// Crowded is true while at least twice as many backends compute, or want
+	// to, as the database has cores.
+	Crowded bool `json:"crowded,omitempty"`
 	// PeakThroughput is the highest counted throughput behind the knee, per second.
 	PeakThroughput float64 `json:"peak_throughput,omitempty"`
 }

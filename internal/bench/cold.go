@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgautotune/autotune/internal/load"
+)
+
+// primeConns and primeClients are enough to touch the data on any machine.
+const (
+	primeConns   = 8
+	primeClients = 16
+)
+
+// prime touches a workload's data before anybody is measured on it, so that the
+// first contender does not pay for the cold cache of the server.
+func (b *bench) prime(ctx context.Context, w load.Workload) error {
+	b.tell("warming the server")
+	cfg, err := b.db.config("priming")
+	if err != nil {
+		return err
+	}
+	cfg.MaxConns = primeConns
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	err = load.Run(ctx, pool, w, load.Closed{Clients: primeClients}, primeTime, b.o.Seed, 0, load.NewRecorder())
+	b.done += primeTime
+	return err
+}
+
+// cold runs a contender that learns alone until its limit has settled, or the
+// time is up.
+func (b *bench) cold(ctx context.Context, f *field, i int, w load.Workload, shape load.Shape) error {
+	s, watch := f.subjects[i], f.watches[i]
+	if s.kind == limited {
+		if err := s.open(ctx, w); err != nil {
+			return err
+		}
+		defer s.closeSlice()
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	watch.begin(time.Now())
+	wait := watch.follow(running, func(now time.Time) bool {
+		_, ok := watch.settled(now, b.o.Settled)
+		if ok {
+			stop()
+		}
+		return ok
+	})
+	rec := load.NewRecorder()
+	err := load.Run(running, s.target(), unhurried{s.wrap(w), ctx}, shape, b.o.Cold, b.o.Seed, s.ordinals(ordinalsPerSlice), rec)
+	settledInTime := running.Err() != nil
+	stop()
+	wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil && !settledInTime {
+		return err
+	}
+	f.rows[i].converged(watch.settled(time.Now(), b.o.Settled))
+	f.rows[i].Failed += rec.Tally().Failed
+	for _, e := range rec.Failures() {
+		f.errs = append(f.errs, s.name+" from cold: "+e.Text)
+	}
+	f.from[i] = time.Now()
+	f.changesBefore[i] = watch.changes
+	if s.pool != nil {
+		f.swaps[i] = s.pool.Snapshot().Swaps
+	}
+	return nil
+}
+
+func (r *Row) converged(took time.Duration, ok bool) {
+	r.Converged, r.ConvergedIn = ok, nil
+	if ok {
+		seconds := took.Seconds()
+		r.ConvergedIn = &seconds
+	}
+}
+
+// unhurried is a workload whose requests end by themselves after the run was
+// ended early: a request cut off would cost its connection.
+type unhurried struct {
+	load.Workload
+	ctx context.Context
+}
+
+// Do makes the n-th request; the run's own context does not cut it off.
+func (w unhurried) Do(_ context.Context, p load.Pool, n uint64) error {
+	return w.Workload.Do(w.ctx, p, n)
+}

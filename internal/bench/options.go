@@ -1,0 +1,103 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// Options say what to run. [Defaults] and [Quick] are the two sets to start from.
+type Options struct {
+	DSN        string // the database to use; "": a throwaway server
+	Workloads  []string
+	Contenders []string
+
+	Rounds    int           // slices of each contender in each workload
+	Slice     time.Duration // length of a slice
+	Uncounted time.Duration // of which the first is not counted
+	Cold      time.Duration // most that a contender that learns runs alone first
+	Settled   time.Duration // how long its limit must have stayed put to end that early
+	Phase     time.Duration // length of a phase of the shift, for contenders that learn
+	Phases    int           // of the shift
+
+	Clients    int     // of the closed loops
+	OpenShare  float64 // arrival rate of the open loops, as a share of the best closed throughput
+	Vectors    int     // rows to search
+	Dimensions int
+	Seed       uint64
+	Runs       int // whole runs, of which the result is the median
+	Quick      bool
+
+	// Most is the time after which no further round is begun; 0: none.
+	Most time.Duration
+
+	JournalDir string    // where the tuned pools' journals go; "": nowhere
+	Progress   Progress  // nil: none
+	Log        io.Writer // what slow set-up prints; nil: nothing
+}
+
+// Progress is called before each slice: how much of the plan is done, 0–1, and
+// what comes now.
+type Progress func(done float64, doing string)
+
+// The fixed parts of the method.
+const (
+	hold        = 10 * time.Millisecond // that a holding search keeps its transaction open
+	exactRows   = 2_000                 // a small table: 0.4 ms to scan at 128 dimensions
+	counterRows = 4                     // that all updates contend for
+	sampleEvery = 100 * time.Millisecond
+	keepsUp     = 0.97 // of the best throughput: what serves an open load; below it a backlog grows
+
+	// mostGenerator is the share of the machine's CPU above which the generator
+	// itself probably limits what is measured.
+	mostGenerator = 0.40
+)
+
+// Defaults is the full benchmark, of up to 20 minutes.
+func Defaults() Options {
+	return Options{
+		Workloads: workloadNames(), Contenders: defaultContenders(),
+		Rounds: 3, Slice: 1500 * time.Millisecond, Uncounted: 300 * time.Millisecond,
+		Cold: 15 * time.Second, Settled: 4 * time.Second, Phase: 12 * time.Second, Phases: 4,
+		Clients: 150, OpenShare: 0.8, Vectors: 20_000, Dimensions: 128, Seed: 1, Runs: 1,
+	}
+}
+
+// Quick is the benchmark of a minute, all included: fewer vectors, two workloads, fewer
+// contenders and shorter slices, so coarser figures.
+func Quick() Options {
+	o := Defaults()
+	o.Quick = true
+	o.Workloads = []string{"search", "holding"}
+	o.Contenders = []string{"autotune-4", "autotune-100", "fixed-2", "fixed-8", "fixed-32", "fixed-100"}
+	o.Rounds, o.Slice, o.Uncounted = 2, 700*time.Millisecond, 150*time.Millisecond
+	o.Cold, o.Settled = 6*time.Second, 2*time.Second
+	o.Vectors = 4_000
+	o.Most = 50 * time.Second
+	return o
+}
+
+// Validate names every option that is out of its bounds.
+func (o *Options) Validate() error {
+	for _, f := range []struct {
+		name      string
+		v         float64
+		low, high float64
+	}{
+		{"rounds", float64(o.Rounds), 1, 1000},
+		{"slice, in seconds,", o.Slice.Seconds(), 0.2, 600},
+		{"cold phase, in seconds,", o.Cold.Seconds(), 1, 3600},
+		{"clients", float64(o.Clients), 1, 10_000},
+		{"vectors", float64(o.Vectors), 100, 10_000_000},
+		{"runs", float64(o.Runs), 1, 100},
+		{"share of the open loops", o.OpenShare, 0.01, 1},
+	} {
+		if !(f.v >= f.low && f.v <= f.high) {
+			return fmt.Errorf("the number of %s is %g, outside its bounds of %g to %g", f.name, f.v, f.low, f.high)
+		}
+	}
+	if o.Uncounted >= o.Slice {
+		return fmt.Errorf("a slice of %v leaves nothing to count after its first %v", o.Slice, o.Uncounted)
+	}
+	return nil
+}

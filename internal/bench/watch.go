@@ -1,0 +1,84 @@
+package bench
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Moment is a limit and when it came into force. A trace has one for
+// each change, and one at its end.
+type Moment struct {
+	Seconds float64 `json:"t_s"` // since the workload began
+	Limit   int     `json:"limit"`
+}
+
+// watch follows a contender's limit while it is under load.
+type watch struct {
+	subject *subject
+	origin  time.Time // of the trace
+
+	began    time.Time
+	limit    int
+	since    time.Time // of the present limit
+	learning bool
+	changes  int // ever
+	heldMost int
+	trace    []Moment
+}
+
+// newWatch looks once.
+func newWatch(s *subject, origin time.Time) *watch {
+	limit, held, learning := s.limit()
+	now := time.Now()
+	return &watch{subject: s, origin: origin, began: now, limit: limit, since: now, learning: learning, heldMost: held,
+		trace: []Moment{{now.Sub(origin).Seconds(), limit}}}
+}
+
+// begin begins a new stretch, such as a slice or a phase: it has had no change
+// yet. What moved since the last look counts all the same.
+func (w *watch) begin(now time.Time) {
+	w.look(now)
+	w.began, w.since = now, now
+}
+
+// look looks again.
+func (w *watch) look(now time.Time) {
+	limit, held, learning := w.subject.limit()
+	if limit != w.limit {
+		w.changes++
+		w.limit, w.since = limit, now
+		w.trace = append(w.trace, Moment{now.Sub(w.origin).Seconds(), limit})
+	}
+	w.learning = learning
+	w.heldMost = max(w.heldMost, held)
+}
+
+// settled is how long the limit took to reach its present value since the
+// stretch began. ok is false if it has not stayed there for a while, or is being
+// moved on purpose.
+func (w *watch) settled(now time.Time, stayed time.Duration) (took time.Duration, ok bool) {
+	return w.since.Sub(w.began), now.Sub(w.since) >= stayed && !w.learning
+}
+
+// follow looks until ctx ends, and calls enough after each look, which ends it
+// too by returning true. The returned function waits for its end.
+func (w *watch) follow(ctx context.Context, enough func(now time.Time) bool) (wait func()) {
+	var done sync.WaitGroup
+	done.Go(func() {
+		tick := time.NewTicker(sampleEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-tick.C:
+				w.look(now)
+				if enough != nil && enough(now) {
+					return
+				}
+			}
+		}
+	})
+	return done.Wait
+}
