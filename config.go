@@ -17,77 +17,51 @@ import (
 )
 
 // Config is everything that can be set. The zero value of each field means its
-// default; only Pool is required. [ParseConfig] makes one from a connection
-// string. A Config may be changed until it is given to [NewWithConfig], which
-// copies it.
+// default; only Pool is required. Make it with [ParseConfig], change it, and give
+// it to [NewWithConfig], which copies it.
 type Config struct {
-	// Pool is the configuration of the pool underneath, as for pgxpool. Its
-	// hooks and tracers keep working. MaxConns, where it was set, is where the
-	// size starts and the default of Ceiling; MinConns likewise of Floor.
+	// Pool configures the pool underneath; its hooks and tracers keep working.
+	// MaxConns, where it was set, is the first size and the default of Ceiling.
 	Pool *pgxpool.Config
 
-	// Profile presets the settings for a kind of service. Default: auto.
-	Profile Profile
-	// Workers is the number of parallel workers that the batch profile sizes
-	// the pool for. Default: GOMAXPROCS. Bounds: 1 to 10,000.
-	Workers int
-	// ConcurrentUsers scales the vector-count guideline above 100,000 vectors.
-	// Default: 100, the number it was written for. Bounds: 1 to 1,000,000.
-	ConcurrentUsers int
+	Profile         Profile // preset for a kind of service; default auto
+	Workers         int     // parallel workers of the batch profile; default GOMAXPROCS
+	ConcurrentUsers int     // scale the vector-count guideline above 100,000 vectors; default 100
 
-	// Floor and Ceiling are the walls of the size's max and so of the limit, in
-	// connections. Default: 1 and, unless Pool.MaxConns was set, 200.
-	// Bounds: 1 ≤ Floor ≤ Ceiling ≤ 10,000.
-	Floor, Ceiling int
-	// Start is the size's max to begin with. Default: Pool.MaxConns.
-	// Bounds: Floor to Ceiling.
-	Start int
-	// Budget is the most server connections all generations together may hold,
-	// swaps included. The controller's own single connection comes on top.
-	// Default: Ceiling. Bounds: at least Ceiling, at most 20,000.
-	Budget int
+	// Connections. Floor and Ceiling are the walls of max and limit, Start is
+	// the first max. Budget is the most server connections of all generations,
+	// swaps included; the controller's own single one comes on top.
+	Floor   int // default 1; 1 to Ceiling
+	Ceiling int // default Pool.MaxConns where it was set, else 200; 1 to 10,000
+	Start   int // default Pool.MaxConns; Floor to Ceiling
+	Budget  int // default Ceiling; Ceiling to 20,000
 
-	// Objective is what the limit shall be best for. Default: balanced.
-	Objective Objective
+	// Objective is what the limit shall be best for; default balanced.
 	// WaitObjective is the 99th percentile of the wait time to aim for while
-	// the server has room: more connections are allowed for it, up to the knee.
-	// Default: none, then at most 5 % of callers shall wait at all. Bounds: 0
-	// to 1 min.
+	// the server has room; default none, then 5 % of callers may wait.
+	Objective     Objective
 	WaitObjective time.Duration
 
-	// AcquireTimeout bounds every acquire, queueing and dialling together.
-	// Default: none; 10 s for vector, 30 s for batch. 0 is the default, a
-	// negative value switches it off.
+	// AcquireTimeout bounds every acquire, queueing and dialling together;
+	// default none, 10 s for vector, 30 s for batch; negative: none.
 	AcquireTimeout time.Duration
-	// ConnectRetry is how long an acquire keeps trying, with exponential
-	// backoff, while the server cannot be reached or is starting. Default 2 s,
-	// negative: not at all.
+	// ConnectRetry is how long an acquire retries, with exponential backoff,
+	// while the server is out of reach or starting; default 2 s, negative: never.
 	ConnectRetry time.Duration
-	// ValidateBeforeUse pings every connection before a caller gets it, at the
-	// price of a round trip. Default: as pgxpool, after a second idle; always
-	// for batch.
+	// ValidateBeforeUse pings each connection before a caller gets it; default
+	// only after a second idle, as pgxpool does; always for batch.
 	ValidateBeforeUse bool
 
-	// Interval is the time between two looks of the controller. Default 1 s.
-	// Bounds: 100 ms to 1 min.
-	Interval time.Duration
-	// SwapTimeout bounds checking and warming a generation. Default 5 s.
-	SwapTimeout time.Duration
-	// DrainTimeout is how long the next swap waits for callers of the
-	// generation replaced before, which are never cut off. Default 1 s.
-	DrainTimeout time.Duration
+	Interval     time.Duration // between two looks; default 1 s; 100 ms to 1 min
+	SwapTimeout  time.Duration // bounds checking and warming a generation; default 5 s; 100 ms to 5 min
+	DrainTimeout time.Duration // for how long a swap waits for the callers of the one before; default 1 s; up to 10 min
 
-	// Manual switches the controller off: the pool is resized only by Resize,
-	// SetLimit and Reconfigure, and nothing is read from the server.
+	// Manual switches the controller off: nothing is read from the server, and
+	// only Resize, SetLimit and Reconfigure move the pool.
 	Manual bool
 
-	// Logger gets what the pool does: changes as Info, holds as Debug. nil is
-	// silent.
-	Logger *slog.Logger
-	// Journal gets every observation and decision as JSON lines, enough to
-	// replay them. It is written by one goroutine; an error ends the journal,
-	// not the tuning. nil is none.
-	Journal io.Writer
+	Logger  *slog.Logger // changes as Info, holds as Debug; nil is silent
+	Journal io.Writer    // gets each observation and decision as a JSON line, for replay; ends at its first error
 }
 
 // Objective is what the limit shall be best for while callers queue.

@@ -10,14 +10,10 @@ import (
 	"github.com/pgautotune/autotune/internal/controller"
 )
 
-// Resize gives the pool another size by hot-swapping it beneath its callers, and
-// moves the limit to the new max. It returns when the new generation is
-// published; on an error the pool is as it was. The controller goes on from
-// there unless it is frozen.
-//
-// The error says what was wrong: a size outside 0 ≤ Min ≤ Max and 1 ≤ Max ≤
-// Budget, a server that refuses the first new connection, a closed pool, or the
-// end of ctx.
+// Resize hot-swaps the pool to another size and moves the limit to its max. It
+// returns when the new generation is published. On an error the pool is as it was:
+// a size outside 0 ≤ Min ≤ Max and 1 ≤ Max ≤ Budget, a server that refuses the
+// first new connection, a closed pool, the end of ctx.
 func (p *Pool) Resize(ctx context.Context, size Size) error {
 	if err := p.checkSize(size); err != nil {
 		return err
@@ -39,11 +35,9 @@ func (p *Pool) checkSize(size Size) error {
 	return nil
 }
 
-// Reconfigure changes the configuration of the pool underneath, beneath its
-// callers: a rotated password, another host, a new statement_timeout, another
-// hook. f gets a copy with the present MaxConns and MinConns. One connection is
-// opened with the new configuration before it is published; if that fails, or f
-// does, the pool stays as it was and the error says why.
+// Reconfigure changes the configuration beneath the callers: a rotated password,
+// another host, a new statement_timeout. f gets a copy with the present MaxConns
+// and MinConns. If f or the first connection fails, the pool stays as it was.
 func (p *Pool) Reconfigure(ctx context.Context, f func(*pgxpool.Config) error) error {
 	err := p.swapTo(ctx, func(template *pgxpool.Config, size Size) (*pgxpool.Config, Size, error) {
 		next := template.Copy()
@@ -86,25 +80,21 @@ func (p *Pool) swapTo(ctx context.Context, change func(*pgxpool.Config, Size) (*
 	return p.swap(ctx, template, next, limit)
 }
 
-// SetLimit moves the limit at once: at most n connections are in use from now
-// on, and those beyond are not taken away but not given out again. n is clipped
-// to 1 and the max of the pool. The controller goes on from there unless it is
-// frozen.
+// SetLimit moves the limit at once, to n clipped to 1 and max. Connections beyond
+// it are not taken away, but not given out again.
 func (p *Pool) SetLimit(n int) {
 	p.swapMu.Lock()
 	defer p.swapMu.Unlock()
 	p.gate.setLimit(min(max(n, 1), p.Size().Max))
 }
 
-// Freeze keeps the controller from moving anything until Thaw. It goes on
-// looking, and Resize, SetLimit and Reconfigure still work.
+// Freeze keeps the controller from moving anything until Thaw. It goes on looking.
 func (p *Pool) Freeze() { p.tuner.frozen.Store(true) }
 
 // Thaw lets the controller move the pool again.
 func (p *Pool) Thaw() { p.tuner.frozen.Store(false) }
 
-// Decision returns the controller's last decision; the zero Decision before the
-// first one, and always where Config.Manual is set.
+// Decision returns the controller's last decision; the zero Decision before it.
 func (p *Pool) Decision() Decision {
 	if l := p.tuner.last.Load(); l != nil {
 		return l.decision

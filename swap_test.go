@@ -20,19 +20,22 @@ import (
 // The first two invariants: no query fails, is lost or runs twice because of a
 // swap, and the server connections stay within the budget.
 
-// swapsOf is how many swaps a test does: AUTOTUNE_SWAPS, or what it is worth.
-func swapsOf(t *testing.T, usual int) int {
+// swapping says whether a test shall do another swap after n: up to the usual
+// number, but for no longer than a minute of a busy machine; or exactly as many
+// as AUTOTUNE_SWAPS says, however long that takes.
+func swapping(t *testing.T, usual int) (another func(n int) bool) {
 	if v := os.Getenv("AUTOTUNE_SWAPS"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 {
+		exactly, err := strconv.Atoi(v)
+		if err != nil || exactly < 1 {
 			t.Fatalf("AUTOTUNE_SWAPS=%q is not a number of swaps", v)
 		}
-		return n
+		return func(n int) bool { return n < exactly }
 	}
 	if testing.Short() {
-		return min(usual, 50)
+		usual = min(usual, 50)
 	}
-	return usual
+	end := time.Now().Add(time.Minute)
+	return func(n int) bool { return n < usual && (n < 50 || time.Now().Before(end)) }
 }
 
 // clerks write down what they did: every operation inserts numbers nobody else
@@ -341,8 +344,9 @@ func TestAThousandSwapsUnderLoadLoseNothingAndStayWithinTheBudget(t *testing.T) 
 	work := startClerks(t, p, 64)
 	wall.watch(t, super, app)
 	start := time.Now()
-	swaps := swapsOf(t, 1000)
-	for i := range swaps {
+	swaps := 0
+	for another := swapping(t, 1000); another(swaps); swaps++ {
+		i := swaps
 		if err := p.Resize(t.Context(), autotune.Size{Max: budget - 2*(i%2), Min: i % 3}); err != nil {
 			t.Fatalf("swap %d: %v", i, err)
 		}
@@ -390,8 +394,8 @@ func TestSwapsLeavePinnedConnectionsAlone(t *testing.T) {
 			t.Cleanup(func() { _ = long.Rollback(context.Background()) })
 			mustExec(t, long, "create temp table mine on commit drop as select 42 as answer")
 
-			swaps := swapsOf(t, 100)
-			for i := range swaps {
+			another := swapping(t, 100)
+			for i := 0; another(i); i++ {
 				if err := p.Resize(within(t), autotune.Size{Max: budget - 3*(i%2)}); err != nil {
 					t.Fatalf("swap %d: %v", i, err)
 				}

@@ -6,7 +6,7 @@ import (
 )
 
 // waitHistogram counts durations in buckets that double every four steps
-// (error at most 19 %), from 1 µs to about an hour. It is cumulative and a
+// (error at most a quarter), from 1 µs to about an hour. It is cumulative and a
 // plain value: the difference of two snapshots is the histogram of what came
 // between.
 type waitHistogram [waitBuckets]int64

@@ -68,6 +68,8 @@ func chooseContenders(names []string) (chosen []contender, err error) {
 			c.kind, c.size, c.note = fixed, max(4, cores), "the default of pgx"
 		case name == "failsafe" && haveLimiter:
 			c.kind, c.size = limited, limiterPool
+		case name == "failsafe":
+			return nil, fmt.Errorf("this program was built without failsafe-go: build it with -tags failsafe, or leave out the contender failsafe")
 		case form == "autotune" && numErr == nil && n >= 1 && n <= 10_000:
 			c.kind, c.size = tuned, n
 		case form == "fixed" && numErr == nil && n >= 1 && n <= 10_000:

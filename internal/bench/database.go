@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -111,6 +112,7 @@ func (db *database) ask(ctx context.Context) error {
 	if db.info.Pgvector == "" {
 		return errors.New("this database has no pgvector, which the vectors need: run CREATE EXTENSION vector in it, or name no database for a throwaway PostgreSQL")
 	}
+	db.info.Version, _, _ = strings.Cut(db.info.Version, " ") // without the packager's
 	db.info.Throwaway = db.server != nil && db.server.Owned()
 	db.info.Cores = runtime.NumCPU()
 	most, _ := strconv.Atoi(db.info.MaxConnections)

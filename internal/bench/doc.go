@@ -14,8 +14,10 @@
 // makes the tables of it and WritePlots the pictures.
 //
 // The files, in that order: options.go, workloads.go, contenders.go, plan.go;
-// database.go is the server and its vectors, subject.go a contender's pool, slice.go one
-// measured slice, watch.go follows a limit and tells when it has settled, run.go
-// the rounds, shift.go the load that changes; statistics.go, result.go, text.go
-// and plots.go are what is made of the figures.
+// database.go is the server and its vectors, run.go what is done for each
+// workload, field.go who takes part in it, subject.go a contender's pool
+// (limiter.go failsafe-go's), cold.go the time alone, slice.go a turn, shift.go
+// the load that changes, watch.go follows a limit and tells when it has settled;
+// statistics.go, result.go, notes.go, text.go and plots.go are what is made of the
+// figures.
 package bench

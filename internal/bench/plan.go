@@ -13,10 +13,10 @@ type Plan struct {
 
 // The times of what is not a slice, as measured on two cores.
 const (
-	startTime      = 4 * time.Second        // start a server and connect
-	loadPerVector  = 700 * time.Microsecond // copy and index, 128 dimensions
+	startTime      = 3 * time.Second        // start a server and connect
+	loadPerVector  = 400 * time.Microsecond // copy and index, 128 dimensions
 	openConnection = 7 * time.Millisecond   // dial one and run its first statements
-	turnover       = 200 * time.Millisecond // end a slice, close the pool, begin the next
+	turnover       = 150 * time.Millisecond // end a slice, close the pool, begin the next
 	primeTime      = time.Second            // touch the data before a workload's first slice
 	fixedPasses    = 2                      // of the shift: before and after those that learn
 )

@@ -68,9 +68,8 @@ func writePlot(path string, w *WorkloadResult) (err error) {
 
 	panels := draw.Crop(all, 0, -legendWidth, 0, 0)
 	tiles := draw.Tiles{Rows: 2, Cols: 1, PadY: 0.25 * vg.Inch}
-	canvases := plot.Align([][]*plot.Plot{{upper}, {lower}}, tiles, panels)
-	upper.Draw(canvases[0][0])
-	lower.Draw(canvases[1][0])
+	upper.Draw(tiles.At(panels, 0, 0))
+	lower.Draw(tiles.At(panels, 0, 1))
 	legends := draw.Crop(all, pictureWidth-2*margin-legendWidth+0.12*vg.Inch, 0, 0, 0)
 	for i, legend := range []*plot.Legend{upperLegend, lowerLegend} {
 		legend.Draw(draw.Crop(tiles.At(legends, 0, i), 0, 0, 0, -0.35*vg.Inch))
@@ -105,7 +104,7 @@ func throughputPlot(w *WorkloadResult) (*plot.Plot, *plot.Legend, error) {
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, sizeTicks(largest)
 	p.X.Min, p.X.Max = 0.85, 1.3*largest
 	p.Y.Min, p.Y.Max = 0, max(1, 1.08*most)
-	p.Y.Tick.Marker = groupedTicks{}
+	p.Y.Tick.Marker = roundTicks{}
 
 	line, points, err := plotter.NewLinePoints(sizes.XYs)
 	if err != nil {
@@ -166,7 +165,7 @@ func limitPlot(w *WorkloadResult) (*plot.Plot, *plot.Legend, error) {
 	}
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, sizeTicks(most)
 	p.Y.Min, p.Y.Max = 0.85, 1.3*most
-	p.X.Min = 0
+	p.X.Min, p.X.Tick.Marker = 0, roundTicks{}
 	if p.X.Max <= 0 || math.IsInf(p.X.Max, 0) { // nobody learns
 		p.X.Max = 1
 	}
@@ -215,16 +214,25 @@ func sizeTicks(most float64) plot.ConstantTicks {
 	return ticks
 }
 
-// groupedTicks are the usual ones with commas in the thousands.
-type groupedTicks struct{}
+// roundTicks are about six round numbers, with commas in the thousands.
+type roundTicks struct{}
 
 // Ticks returns the ticks of a range.
-func (groupedTicks) Ticks(low, high float64) []plot.Tick {
-	ticks := plot.DefaultTicks{}.Ticks(low, high)
-	for i := range ticks {
-		if ticks[i].Label != "" && ticks[i].Value == math.Trunc(ticks[i].Value) {
-			ticks[i].Label = grouped(ticks[i].Value)
+func (roundTicks) Ticks(low, high float64) (ticks []plot.Tick) {
+	rough := (high - low) / 6
+	step := math.Pow(10, math.Floor(math.Log10(rough)))
+	for _, factor := range []float64{1, 2, 5, 10} {
+		if factor*step >= rough {
+			step *= factor
+			break
 		}
+	}
+	for v := math.Ceil(low/step) * step; v <= high; v += step {
+		label := grouped(v)
+		if step < 1 {
+			label = fmt.Sprintf("%.1f", v)
+		}
+		ticks = append(ticks, plot.Tick{Value: v, Label: label})
 	}
 	return ticks
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pgautotune/autotune/internal/load"
@@ -97,20 +96,6 @@ func (b *bench) fit() error {
 	return nil
 }
 
-// field is the contenders of one workload with what they have shown so far.
-type field struct {
-	subjects []*subject
-	watches  []*watch
-	rows     []Row
-	cpu      []cpuUse
-	errs     []string
-
-	// Until the end of the cold phase, for what is counted after it.
-	from          []time.Time
-	changesBefore []int
-	swaps         []int64
-}
-
 // workload runs one line of the matrix.
 func (b *bench) workload(ctx context.Context, w workload, index, run int, earlier []WorkloadResult) (_ WorkloadResult, err error) {
 	result := WorkloadResult{Name: w.name, About: w.about, MachineCPU: -1}
@@ -177,23 +162,6 @@ func (b *bench) arrivals(w workload, earlier []WorkloadResult) (able []contender
 	return able, rate, skipped
 }
 
-// enter makes the contenders.
-func (b *bench) enter(ctx context.Context, contenders []contender, w workload, run int) (*field, error) {
-	f := &field{}
-	origin := time.Now()
-	for i, c := range contenders {
-		s, err := newSubject(ctx, c, i+1, b.db, b.ceiling, journalPath(b.o.JournalDir, w.name, c.name, run))
-		if err != nil {
-			return f, err
-		}
-		f.subjects = append(f.subjects, s)
-		f.watches = append(f.watches, newWatch(s, origin))
-		f.rows = append(f.rows, Row{Name: c.name, Kind: string(c.kind), Size: c.size, Note: c.note})
-		f.swaps, f.from, f.changesBefore = append(f.swaps, 0), append(f.from, origin), append(f.changesBefore, 0)
-	}
-	return f, nil
-}
-
 // rounds is the method of all workloads but the shift: prime the data, let those
 // that learn run alone from cold, then all in turns.
 func (b *bench) rounds(ctx context.Context, f *field, w load.Workload, shape load.Shape, index int) error {
@@ -237,41 +205,6 @@ func (b *bench) rounds(ctx context.Context, f *field, w load.Workload, shape loa
 	return nil
 }
 
-// take adds what was measured.
-func (f *field) take(i int, m measured) {
-	f.rows[i].add(m)
-	f.cpu = append(f.cpu, m.cpu)
-	for _, e := range m.failures {
-		f.errs = append(f.errs, fmt.Sprintf("%s: %d requests failed: %s", f.rows[i].Name, e.Count, strings.ReplaceAll(e.Text, "\n", "; ")))
-	}
-}
-
-// finish reads what a contender has come to.
-func (f *field) finish() {
-	for i, s := range f.subjects {
-		row, w := &f.rows[i], f.watches[i]
-		row.summarise()
-		row.Limit, row.Backends = w.limit, w.heldMost
-		if !s.learns() {
-			continue
-		}
-		row.Trace, row.Changes = append(w.trace, Moment{time.Since(w.origin).Seconds(), w.limit}), w.changes-f.changesBefore[i]
-		if minutes := time.Since(f.from[i]).Minutes(); minutes > 0 {
-			row.ChangesPerMinute = float64(row.Changes) / minutes
-		}
-		if s.pool != nil {
-			row.Swaps = s.pool.Snapshot().Swaps - f.swaps[i]
-		}
-	}
-}
-
-func (f *field) leave() (err error) {
-	for _, s := range f.subjects {
-		err = errors.Join(err, s.close())
-	}
-	return err
-}
-
 // late tells whether another round would leave too little time for what follows.
 func (b *bench) late(index int, f *field) bool {
 	if b.o.Most == 0 {
@@ -288,61 +221,4 @@ func (b *bench) late(index int, f *field) bool {
 		need += b.workloadTime(w)
 	}
 	return time.Since(b.started)+need > b.o.Most
-}
-
-func meanCPU(uses []cpuUse) (own, machine float64) {
-	known := 0
-	for _, u := range uses {
-		own += u.own / float64(len(uses))
-		if u.machine >= 0 {
-			machine += u.machine
-			known++
-		}
-	}
-	if known == 0 {
-		return own, -1
-	}
-	return own, machine / float64(known)
-}
-
-func (b *bench) tell(what string) {
-	if b.o.Progress != nil {
-		if b.doing != "" {
-			what = b.doing + ": " + what
-		}
-		b.o.Progress(min(1, b.done.Seconds()/b.total.Seconds()), what)
-	}
-}
-
-func (b *bench) note(format string, args ...any) {
-	if text := fmt.Sprintf(format, args...); !slices.Contains(b.result.Notes, text) {
-		b.result.Notes = append(b.result.Notes, text)
-	}
-}
-
-func (b *bench) warn(format string, args ...any) {
-	b.result.Warnings = append(b.result.Warnings, fmt.Sprintf(format, args...))
-}
-
-// conclude says how to read the figures, and which not to trust.
-func (b *bench) conclude() {
-	for _, w := range b.result.Workloads {
-		if w.GeneratorCPU > mostGenerator {
-			b.warn("%s: the load generator took %.0f %% of the machine's CPU; it probably limits the throughput, so sizes differ less here than they would for clients on other machines", w.Name, 100*w.GeneratorCPU)
-		}
-	}
-	for _, c := range b.contenders {
-		if c.note != "" {
-			b.note("%s is %s here", c.name, c.note)
-		}
-		if c.kind == limited {
-			b.note("failsafe is failsafe-go's adaptive limiter in front of a plain pool of %d: AcquirePermit (callers wait), limits 1 to %d, initially %d, all else its default", c.size, c.size, min(limiterStart, c.size))
-		}
-	}
-	if b.result.Server.Throwaway {
-		b.note("the server runs on the generator's own machine, with fsync %s and autovacuum off", b.result.Server.Fsync)
-	}
-	if b.o.Quick {
-		b.note("quick: %d vectors, short slices, few workloads and contenders; the figures are coarse, leave out --quick for better ones", b.o.Vectors)
-	}
 }

@@ -97,3 +97,16 @@ func compare(rows []Row, open bool) {
 		rows[i].P99Ratio = median(ratios(t, p99))
 	}
 }
+
+// scatter is how much the fixed sizes' throughput scatters from round to round:
+// the range over the median, of the median size. They do not change between
+// rounds, so it is the machine's noise.
+func scatter(rows []Row) float64 {
+	var each []float64
+	for _, r := range rows {
+		if r.Kind == string(fixed) && len(r.Rounds) > 1 && r.Throughput.Median > 0 {
+			each = append(each, (r.Throughput.Max-r.Throughput.Min)/r.Throughput.Median)
+		}
+	}
+	return median(each)
+}

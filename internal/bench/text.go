@@ -74,8 +74,8 @@ func learner(cell func(*Row) string) func(*WorkloadResult, *Row) string {
 // WriteText writes the tables.
 func WriteText(out io.Writer, r *Result) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "PostgreSQL %s with pgvector %s, %d cores; %s vectors of %d dimensions; %.1f min\n", r.Server.Version, r.Server.Pgvector,
-		r.Server.Cores, grouped(float64(r.Settings.Vectors)), r.Settings.Dimensions, r.ElapsedSeconds/60)
+	writeWrapped(&b, fmt.Sprintf("PostgreSQL %s with pgvector %s, %d cores; %s vectors of %d dimensions; took %v", r.Server.Version, r.Server.Pgvector,
+		r.Server.Cores, grouped(float64(r.Settings.Vectors)), r.Settings.Dimensions, time.Duration(r.ElapsedSeconds)*time.Second), "")
 	for i := range r.Workloads {
 		b.WriteByte('\n')
 		writeWorkload(&b, &r.Workloads[i])

@@ -15,8 +15,8 @@ type Moment struct {
 
 // watch follows a contender's limit while it is under load.
 type watch struct {
-	subject *subject
-	origin  time.Time // of the trace
+	read   func() (limit, held int, learning bool)
+	origin time.Time // of the trace
 
 	began    time.Time
 	limit    int
@@ -28,10 +28,9 @@ type watch struct {
 }
 
 // newWatch looks once.
-func newWatch(s *subject, origin time.Time) *watch {
-	limit, held, learning := s.limit()
-	now := time.Now()
-	return &watch{subject: s, origin: origin, began: now, limit: limit, since: now, learning: learning, heldMost: held,
+func newWatch(read func() (limit, held int, learning bool), origin, now time.Time) *watch {
+	limit, held, learning := read()
+	return &watch{read: read, origin: origin, began: now, limit: limit, since: now, learning: learning, heldMost: held,
 		trace: []Moment{{now.Sub(origin).Seconds(), limit}}}
 }
 
@@ -44,7 +43,7 @@ func (w *watch) begin(now time.Time) {
 
 // look looks again.
 func (w *watch) look(now time.Time) {
-	limit, held, learning := w.subject.limit()
+	limit, held, learning := w.read()
 	if limit != w.limit {
 		w.changes++
 		w.limit, w.since = limit, now

@@ -70,7 +70,7 @@ type Noise struct {
 }
 
 const (
-	noisePrior = 0.05 // relative, over one second: what a busy two-core machine showed
+	noisePrior = 0.04 // relative, over one second: what a two-core machine that is not quiet shows
 	noiseLooks = 4
 )
 
@@ -98,7 +98,7 @@ const (
 	trialMost        = 1.2  // seconds, given trialCompletions
 	trialHard        = 6.0  // seconds, whatever was counted
 	trialCompletions = 60   // 13 % standard error for exponential service, less for a closed loop
-	trialNoise       = 0.03 // relative standard error
+	trialNoise       = 0.04 // relative standard error; what decides is measured again
 	duelMost         = 2.4  // seconds that a limit is measured for at most, to tell it from its rival
 	tolerance        = 0.03 // of the peak throughput that "balanced" gives for a smaller limit
 	trialPoor        = 0.7  // of the best so far, or the best of it: clearly apart, no need to know by how much

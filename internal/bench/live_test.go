@@ -1,0 +1,171 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgautotune/autotune/internal/pgtest"
+)
+
+// A bench of a few seconds on the real server, with everything that is written of it.
+func TestBenchOnARealServer(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	o := Defaults()
+	o.DSN, o.JournalDir = dsn, filepath.Join(t.TempDir(), "journals")
+	o.Workloads, o.Contenders = []string{"search-open", "shift", "mix"}, []string{"autotune-2", "fixed-1", "fixed-4"}
+	if haveLimiter {
+		o.Contenders = append(o.Contenders, "failsafe")
+	}
+	o.Rounds, o.Slice, o.Uncounted, o.Cold, o.Settled, o.Phase, o.Phases = 2, 300*time.Millisecond, 60*time.Millisecond, time.Second, 500*time.Millisecond, time.Second, 2
+	o.Clients, o.Vectors, o.Dimensions = 12, 300, 8
+	told := 0
+	last := 0.0
+	o.Progress = func(done float64, doing string) {
+		told++
+		if done < last || done > 1 || doing == "" {
+			t.Errorf("progress went from %g to %g, %q", last, done, doing)
+		}
+		last = done
+	}
+	p, err := NewPlan(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if told == 0 {
+		t.Error("no progress was told")
+	}
+	checkResult(t, r)
+	checkText(t, r)
+	checkPlots(t, r)
+	checkJournals(t, o.JournalDir)
+
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	var schemas int
+	if err := conn.QueryRow(t.Context(), "select count(*) from pg_namespace where nspname like 'autotune_bench%'").Scan(&schemas); err != nil || schemas != 0 {
+		t.Errorf("%d schemas were left behind (%v)", schemas, err)
+	}
+}
+
+func checkResult(t *testing.T, r *Result) {
+	t.Helper()
+	var names []string
+	for _, w := range r.Workloads {
+		names = append(names, w.Name)
+		if w.BestFixed == "" || w.GeneratorCPU <= 0 || w.GeneratorCPU > 1 {
+			t.Errorf("%s: best %q, generator's CPU %g", w.Name, w.BestFixed, w.GeneratorCPU)
+		}
+		for _, row := range w.Contenders {
+			if row.Failed > 0 {
+				t.Errorf("%s, %s: %d requests failed: %v", w.Name, row.Name, row.Failed, r.Warnings)
+			}
+			if row.Throughput.Median <= 0 || row.P50Ms <= 0 || row.P99Ms < row.P50Ms || row.Backends < 1 || row.Limit < 1 {
+				t.Errorf("%s: %+v", w.Name, row)
+			}
+			if row.Kind == string(fixed) && row.Backends != row.Size {
+				t.Errorf("%s, %s held %d connections", w.Name, row.Name, row.Backends)
+			}
+			if (row.Kind == string(fixed)) != (row.Trace == nil) {
+				t.Errorf("%s, %s: a trace of %d", w.Name, row.Name, len(row.Trace))
+			}
+			if w.Name == "shift" && row.Kind == string(tuned) && len(row.ConvergedEach) != r.Settings.Phases {
+				t.Errorf("shift: times of %d phases", len(row.ConvergedEach))
+			}
+		}
+	}
+	if got := strings.Join(names, " "); got != "search search-open shift mix" {
+		t.Errorf("workloads: %s", got)
+	}
+	open := r.Workloads[1]
+	for _, row := range open.Contenders {
+		if x := row.Throughput.Median; x < 0.5*open.Rate || x > 1.5*open.Rate {
+			t.Errorf("%s served %.0f/s of arrivals of %.0f/s", row.Name, x, open.Rate)
+		}
+	}
+}
+
+func checkText(t *testing.T, r *Result) {
+	t.Helper()
+	var out bytes.Buffer
+	if err := WriteText(&out, r); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > textWidth {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	for _, w := range r.Workloads {
+		if !strings.Contains(out.String(), "\n"+w.Name+": ") || !strings.Contains(out.String(), "\n"+w.BestFixed+" * ") {
+			t.Errorf("%s or its best fixed size %s is missing in\n%s", w.Name, w.BestFixed, out.String())
+		}
+	}
+	t.Log("\n" + out.String())
+}
+
+func checkPlots(t *testing.T, r *Result) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := WritePlots(dir, r); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range r.Workloads {
+		file, err := os.Open(filepath.Join(dir, w.Name+".svg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for d := xml.NewDecoder(file); ; {
+			token, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", w.Name, err)
+			}
+			if chars, ok := token.(xml.CharData); ok {
+				text += string(chars) + "\n"
+			}
+		}
+		file.Close()
+		for _, want := range []string{w.Name + ": throughput", "connections", "requests per second", "autotune-2", "best fixed: "} {
+			if !strings.Contains(text, want) {
+				t.Errorf("the plot of %s lacks %q", w.Name, want)
+			}
+		}
+	}
+}
+
+func checkJournals(t *testing.T, dir string) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "search.autotune-2.run1.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, _, _ := bytes.Cut(data, []byte("\n"))
+	var h struct {
+		Version int `json:"autotune_journal"`
+	}
+	if err := json.Unmarshal(header, &h); err != nil || h.Version == 0 || bytes.Count(data, []byte("\n")) < 3 {
+		t.Errorf("the journal begins with %s (%v)", header, err)
+	}
+}
