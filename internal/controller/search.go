@@ -1,0 +1,172 @@
+package controller
+
+import (
+	"math"
+
+	"github.com/pgautotune/autotune/internal/model"
+)
+
+// Where to look next: which limits an episode visits, and which one it chooses.
+// Everything here depends on the trials so far and nothing else.
+
+// best is the index of the trial with the highest throughput, −1 without trials.
+func (l *Learner) best() int {
+	best := -1
+	for i := range l.Trials {
+		if best < 0 || l.Measured[i].rate() > l.Measured[best].rate() {
+			best = i
+		}
+	}
+	return best
+}
+
+// smallest is the index of the smallest limit that serves the objective as far
+// as the trials tell.
+func (l *Learner) smallest(o model.Objective) int {
+	best := l.best()
+	if best < 0 {
+		return -1
+	}
+	if o == model.Latency {
+		power, at := 0.0, best
+		for i := range l.Trials {
+			x := l.Measured[i].rate()
+			if p := x * x / float64(l.Measured[i].N); p > power {
+				power, at = p, i
+			}
+		}
+		return at
+	}
+	give := tolerance
+	if o == model.Throughput {
+		give = 0.005
+	}
+	for i := range best {
+		if l.Measured[i].rate() >= (1-give)*l.Measured[best].rate() {
+			return i
+		}
+	}
+	return best
+}
+
+// next is the limit to measure next, or 0 when the knee is bracketed closely
+// enough. It depends on the trials and the prior alone.
+func (l *Learner) next(cfg Config, low, high, prior int) int {
+	best := l.best()
+	bottom, top := l.Measured[0], l.Measured[l.Trials-1]
+	x := l.Measured[best].rate()
+
+	if l.Trials == 1 && prior > 0 {
+		// Straight to where the knee is expected, half as much again to be on
+		// the side that costs little; not further up than eight times, because
+		// every new connection has to be opened.
+		n := min(max(low, prior+(prior+1)/2), high, 8*top.N)
+		if 2*n <= bottom.N || n >= 2*top.N {
+			return n
+		}
+	}
+	down, up := l.openBelow(low, x), l.openAbove(high, best)
+	if down && up {
+		// Halving a large limit costs little, doubling it opens connections
+		// that may be in each other's way; with a small one it is the reverse.
+		down = bottom.N > 8
+		up = !down
+	}
+	if up {
+		return min(high, top.N*2)
+	}
+	if down {
+		return max(low, bottom.N/2)
+	}
+
+	// Both ends are closed: refine around the choice, first the side that may
+	// hold a higher peak.
+	choice := l.smallest(cfg.Objective)
+	if best+1 < l.Trials {
+		if n := middle(l.Measured[best].N, l.Measured[best+1].N, 1.4); n != 0 {
+			return n
+		}
+	}
+	if best > 0 {
+		if n := middle(l.Measured[best-1].N, l.Measured[best].N, 1.4); n != 0 {
+			return n
+		}
+	}
+	if choice > 0 {
+		if n := middle(l.Measured[choice-1].N, l.Measured[choice].N, 1.3); n != 0 {
+			return n
+		}
+	}
+	return l.duel(choice, best)
+}
+
+// duel is the limit to measure once more because it decides and is not known
+// well enough: the choice or the peak it is compared with. 0 when it is clear
+// which one serves the objective, or both were measured for long.
+func (l *Learner) duel(choice, best int) int {
+	if choice == best {
+		if choice == 0 {
+			return 0
+		}
+		choice-- // the next smaller one was turned down: rightly?
+	}
+	c, b := &l.Measured[choice], &l.Measured[best]
+	if c.Seconds >= duelMost && b.Seconds >= duelMost {
+		return 0
+	}
+	margin := math.Abs(math.Log(c.rate()/b.rate()) - math.Log(1-tolerance))
+	if margin > 1.5*math.Hypot(l.error(c), l.error(b)) {
+		return 0
+	}
+	if c.Seconds <= b.Seconds {
+		return c.N
+	}
+	return b.N
+}
+
+// openBelow tells whether a limit below the smallest trial may still be worth
+// having. The rate per connection, X/n, is what one connection completes; it
+// rises as the limit falls while connections hinder each other. Where it has
+// nearly stopped rising, throughput falls with the limit from there on.
+func (l *Learner) openBelow(low int, bestX float64) bool {
+	bottom := &l.Measured[0]
+	if bottom.N <= low {
+		return false
+	}
+	if bottom.rate() < 0.5*bestX {
+		return false
+	}
+	if l.Trials == 1 {
+		return true
+	}
+	above := &l.Measured[1]
+	rise := math.Log(bottom.rate()/float64(bottom.N)) - math.Log(above.rate()/float64(above.N))
+	return rise/math.Log(float64(above.N)/float64(bottom.N)) > 0.5 // 41 % more per connection at half the limit
+}
+
+// openAbove tells whether a limit above the largest trial may serve more: the
+// largest is the best so far, and the last step up to it gained. A step from far
+// below proves no gain at the top; what lies between is measured first.
+func (l *Learner) openAbove(high, best int) bool {
+	top := &l.Measured[l.Trials-1]
+	if top.N >= high {
+		return false
+	}
+	if l.Trials == 1 {
+		return true
+	}
+	below := &l.Measured[l.Trials-2]
+	ratio := float64(top.N) / float64(below.N)
+	return best == l.Trials-1 && ratio < 2.5 &&
+		math.Log(top.rate()/below.rate())/math.Log(ratio) > stillRising
+}
+
+// middle is the whole number at the geometric middle of a and b, or 0 where
+// they are within ratio of each other or have nothing between.
+func middle(a, b int, ratio float64) int {
+	if b-a < 2 || float64(b) < ratio*float64(a) {
+		return 0
+	}
+	n := int(math.Round(math.Sqrt(float64(a) * float64(b))))
+	return min(max(n, a+1), b-1)
+}

@@ -1,0 +1,89 @@
+package controller
+
+import "math"
+
+// Trial is what was counted at one limit while callers queued.
+type Trial struct {
+	N           int     // the limit
+	Seconds     float64 // measured
+	Completions float64
+	InUse       float64 // integral of in use, connection seconds
+	Looks       int
+	SumXX       float64 // sum over looks of (completions in the look)²/its seconds
+}
+
+// Noise is how much throughput scatters from look to look, pooled over trials: a
+// single trial has too few looks to know. It starts as an assumption, worth
+// noiseLooks looks.
+type Noise struct {
+	Sum   float64 // of squared relative deviations, × seconds
+	Looks float64 // degrees of freedom behind it
+}
+
+const (
+	noisePrior = 0.04 // relative, over one second: what a two-core machine that is not quiet shows
+	noiseLooks = 4
+)
+
+// perSecond is the relative standard deviation of throughput over one second.
+func (n Noise) perSecond() float64 {
+	return math.Sqrt((n.Sum + noiseLooks*noisePrior*noisePrior) / (n.Looks + noiseLooks))
+}
+
+// learn adds a trial's own scatter.
+func (n *Noise) learn(t Trial) {
+	if x := t.rate(); t.Looks > 1 && x > 0 {
+		// Σ dt(xᵢ−x)² = Σ dt·xᵢ² − T·x², with dt·xᵢ² = completions²/dt.
+		n.Sum += math.Max(0, t.SumXX-t.Seconds*x*x) / (x * x)
+		n.Looks += float64(t.Looks - 1)
+	}
+}
+
+func (t *Trial) rate() float64 {
+	if t.Seconds <= 0 {
+		return 0
+	}
+	return t.Completions / t.Seconds
+}
+
+func (t *Trial) add(w window) {
+	dt := w.Elapsed.Seconds()
+	t.Seconds += dt
+	t.Completions += float64(w.Completions)
+	t.InUse += w.InUseTime.Seconds()
+	t.Looks++
+	t.SumXX += float64(w.Completions) * float64(w.Completions) / dt
+}
+
+// error is the relative standard error of a trial's throughput: the scatter
+// between looks, and never less than the counting itself allows.
+func (l *Learner) error(t *Trial) float64 {
+	if t.Seconds <= 0 {
+		return 1
+	}
+	counting := 0.3 / math.Sqrt(math.Max(t.Completions, 1)) // a closed loop counts more evenly than Poisson
+	return math.Max(l.Noise.perSecond()/math.Sqrt(t.Seconds), counting)
+}
+
+// keep files a trial in order of N, adding it to one at the same N.
+func (l *Learner) keep(t Trial) {
+	i := 0
+	for i < l.Trials && l.Measured[i].N < t.N {
+		i++
+	}
+	if i < l.Trials && l.Measured[i].N == t.N {
+		m := &l.Measured[i]
+		m.Seconds += t.Seconds
+		m.Completions += t.Completions
+		m.InUse += t.InUse
+		m.Looks += t.Looks
+		m.SumXX += t.SumXX
+		return
+	}
+	if l.Trials == maxTrials {
+		return
+	}
+	copy(l.Measured[i+1:l.Trials+1], l.Measured[i:l.Trials])
+	l.Measured[i] = t
+	l.Trials++
+}
