@@ -66,6 +66,9 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 		}
 	}
 	down, up := l.openBelow(low, x), l.openAbove(high, best)
+	if !up && l.doubtAbove(high) {
+		return top.N // once more, before a stroke of bad luck ends the climb
+	}
 	if down && up {
 		// Halving a large limit costs little, doubling it opens connections
 		// that may be in each other's way; with a small one it is the reverse.
@@ -93,11 +96,18 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 		}
 	}
 	if choice > 0 {
-		if n := middle(l.Measured[choice-1].N, l.Measured[choice].N, 1.3); n != 0 {
+		if n := middle(l.Measured[choice-1].N, l.Measured[choice].N, 1.4); n != 0 {
 			return n
 		}
 	}
-	return l.duel(choice, best)
+	if l.Duels >= duels {
+		return 0
+	}
+	n := l.duel(choice, best)
+	if n != 0 {
+		l.Duels++
+	}
+	return n
 }
 
 // duel is the limit to measure once more because it decides and is not known
@@ -159,6 +169,19 @@ func (l *Learner) openAbove(high, best int) bool {
 	ratio := float64(top.N) / float64(below.N)
 	return best == l.Trials-1 && ratio < 2.5 &&
 		math.Log(top.rate()/below.rate())/math.Log(ratio) > stillRising
+}
+
+// doubtAbove tells whether the largest trial, which ends the climb, was measured
+// too shortly for that: throughput may still rise within two standard errors.
+func (l *Learner) doubtAbove(high int) bool {
+	top := &l.Measured[l.Trials-1]
+	if l.Trials < 2 || top.N >= high || top.Seconds >= confirmed {
+		return false
+	}
+	below := &l.Measured[l.Trials-2]
+	ratio := float64(top.N) / float64(below.N)
+	gain := math.Log(top.rate() / below.rate())
+	return ratio < 2.5 && gain+3*math.Hypot(l.error(top), l.error(below)) > stillRising*math.Log(ratio)
 }
 
 // middle is the whole number at the geometric middle of a and b, or 0 where
