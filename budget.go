@@ -213,13 +213,13 @@ func (s *socket) Close() error {
 			}
 		}
 		_ = s.Conn.Close()
+		s.pool.ledger.remove(s)
+		s.pool.budget.give()
 		s.mu.Lock()
 		s.gone = true
 		permit := s.permitPending
 		s.permitPending = false
 		s.mu.Unlock()
-		s.pool.ledger.remove(s)
-		s.pool.budget.give()
 		if permit {
 			s.pool.gate.release()
 		}
@@ -306,6 +306,13 @@ func (p *Pool) guardDial(gen *generation, cfg *pgx.ConnConfig) {
 		}
 		return nil
 	}
+}
+
+// isGone tells whether the token of the socket has come back.
+func (s *socket) isGone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gone
 }
 
 func (s *socket) isEstablished() bool {

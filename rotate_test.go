@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -89,6 +90,32 @@ func TestAPasswordIsRotatedUnderLoad(t *testing.T) {
 	if got := p.Config().ConnConfig.Password; got != second {
 		t.Error("Config has not got the new password")
 	}
+	settled(t, p)
+}
+
+// With the budget used up, checking a configuration costs a connection. If the
+// check fails and the old password is no longer good for another one, callers
+// queue for the connections that are left instead of being sent to fail.
+func TestAFailedReconfigureSendsNobodyToOpenAConnectionInVain(t *testing.T) {
+	leakFree(t)
+	dsn, super, name := role(t, "")
+	p := open(t, dsn, 2)
+	boss := admin(t, super)
+	hold(t, p, 2)()
+	original := p.Config().ConnConfig.Password
+	mustExec(t, boss, cheap+"alter role "+name+" password 'rotated'")
+	if err := p.Reconfigure(within(t), func(c *pgxpool.Config) error { c.ConnConfig.Password = "wrong"; return nil }); err == nil {
+		t.Fatal("the wrong password was accepted")
+	}
+	release := hold(t, p, 1)
+	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := p.Acquire(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the second caller did not queue for the one connection that is left: %v", err)
+	}
+	release()
+	mustExec(t, boss, cheap+"alter role "+name+" password '"+original+"'")
+	hold(t, p, 2)() // the second connection is back
 	settled(t, p)
 }
 

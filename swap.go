@@ -268,17 +268,14 @@ func (p *Pool) check(ctx context.Context, next *generation) error {
 // idle, or on its way back. It is kept until the end, because otherwise a caller
 // would take the token that the closed connection leaves.
 func (p *Pool) openInstead(ctx context.Context, old *generation, acquire func() error) error {
-	var closedAt time.Time
+	var closing *socket
 	return p.awaitBudget(ctx, func() error {
+		more := closing == nil || closing.isGone() // whose token came back, and somebody else has it
 		err := acquire()
-		if !errors.Is(err, errNoBudget) || time.Since(closedAt) < retakenAfter {
-			return err
+		if more && errors.Is(err, errNoBudget) {
+			closing = p.closeIdle(ctx, old)
 		}
-		closed, closeErr := p.closeIdle(ctx, old)
-		if closed {
-			closedAt = time.Now()
-		}
-		return errors.Join(closeErr, err)
+		return err
 	})
 }
 
@@ -297,13 +294,14 @@ func (p *Pool) reopen(gen *generation) {
 		case <-ctx.Done():
 		}
 	})
+	left := gen.pool.Stat().TotalConns()
 	pause := backoff.NewExponentialBackOff()
-	pause.MaxInterval = 30 * time.Second // a password that is refused again and again locks accounts out
+	pause.InitialInterval = 20 * time.Millisecond // the token of the failed check is back within a few
+	pause.MaxInterval = 30 * time.Second          // a password that is refused again and again locks accounts out
 	for {
-		conn, err := gen.pool.Acquire(ctx)
-		if err == nil {
-			conn.Release()
-			return
+		err := gen.probe(ctx)
+		if err == nil || errors.Is(err, errNoBudget) && gen.pool.Stat().TotalConns() > left {
+			return // it works, or did for a caller
 		}
 		t := time.NewTimer(pause.NextBackOff())
 		select {
@@ -315,26 +313,34 @@ func (p *Pool) reopen(gen *generation) {
 	}
 }
 
-// retakenAfter is when a token of a connection that was closed must have come
-// back, which takes a healthy server a millisecond; later, somebody else has it.
-const retakenAfter = 20 * time.Millisecond
+// probe opens a connection as the generation would, beside it, and closes it.
+func (g *generation) probe(ctx context.Context) error {
+	cfg := g.pool.Config()
+	if err := cfg.BeforeConnect(ctx, cfg.ConnConfig); err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
+	if err != nil {
+		return err
+	}
+	_ = conn.Close(ctx) // that it opened is all there was to know
+	return nil
+}
 
-// closeIdle closes one idle connection of a generation, if it has one. The
-// caller holds a permit.
-func (p *Pool) closeIdle(ctx context.Context, from *generation) (closed bool, err error) {
+// closeIdle closes one idle connection of a generation and returns its socket,
+// or nil if it has none. The caller holds a permit.
+func (p *Pool) closeIdle(ctx context.Context, from *generation) *socket {
 	if from.pool.Stat().IdleConns() == 0 {
-		return false, nil
+		return nil
 	}
 	conn, err := from.pool.Acquire(ctx)
 	if err != nil {
-		if errors.Is(err, errNoBudget) {
-			return false, nil // a caller was quicker
-		}
-		return false, err
+		return nil // a caller was quicker, and another could not be opened
 	}
+	s := socketOf(conn.Conn())
 	_ = conn.Conn().Close(ctx)
 	conn.Release()
-	return true, nil
+	return s
 }
 
 // handOver moves the pool from the old generation to the next one connection at
@@ -381,8 +387,12 @@ func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
 		kept = kept[:0]
 	}
 	defer giveUp()
+	busy := func() bool { // callers queue, or come near the limit by themselves
+		g := p.gate.peek()
+		return g.queued > 0 || 2*(g.inUse-int64(len(kept))) >= g.limit
+	}
 	for !next.retired.Load() && int(next.pool.Stat().TotalConns()) < want {
-		if g := p.gate.peek(); g.queued > 0 || 2*g.inUse >= g.limit {
+		if busy() {
 			giveUp()
 		}
 		if err := p.gate.acquireAhead(ctx); err != nil {
@@ -402,7 +412,7 @@ func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
 		}
 		spare := next.pool.Stat().NewConnsCount() == opened
 		kept = append(kept, conn)
-		if g := p.gate.peek(); spare && (g.queued > 0 || 2*g.inUse >= g.limit) {
+		if spare && busy() {
 			return
 		}
 	}

@@ -34,6 +34,7 @@ type tuner struct {
 	swapRetry time.Time     // no swap before this, after one failed
 	swapPause time.Duration // doubles with each failure
 	blind     bool          // an episode of blindness has been reported
+	broken    bool          // a panic has ended the tuning
 	journal   *json.Encoder
 }
 
@@ -118,13 +119,14 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	next = t.pool.cfg.Interval
 	defer func() {
 		if r := recover(); r != nil {
+			t.broken = true
 			t.frozen.Store(true)
 			t.pool.log.Error("tuner stopped: a bug in the controller; the pool stays as it is", "panic", r)
 		}
 	}()
 	t.pool.reconcileHijacked()
 	t.recent.add(time.Now(), t.pool.acquireTotals())
-	if t.pool.cfg.Manual {
+	if t.pool.cfg.Manual || t.broken {
 		return next
 	}
 	w := t.telemetry.refresh(ctx)

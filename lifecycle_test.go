@@ -1,0 +1,167 @@
+package autotune_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/puddle/v2"
+	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/pgtest"
+)
+
+func TestAHijackedConnectionGivesItsPermitBack(t *testing.T) {
+	leakFree(t)
+	dsn := pgtest.DSN(t)
+	p := open(t, dsn, 1, func(c *autotune.Config) { c.Budget = 5 })
+	ctx := within(t)
+	for range 3 {
+		start := time.Now()
+		c, err := p.Acquire(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("the permit of the hijacked connection came back after %s", took)
+		}
+		own := c.Hijack()
+		if err := own.Ping(ctx); err != nil {
+			t.Errorf("the hijacked connection: %v", err)
+		}
+		defer own.Close(ctx)
+	}
+	if s := p.Stat(); s.AcquiredConns() != 0 || s.TotalConns() != 0 {
+		t.Errorf("after three were hijacked, %d acquired and %d in total", s.AcquiredConns(), s.TotalConns())
+	}
+	if err := p.Resize(ctx, autotune.Size{Max: 2}); err != nil {
+		t.Errorf("a swap among hijacked connections: %v", err)
+	}
+}
+
+func TestAcquireAllIdleTakesTheIdleOnesAndGivesThemBack(t *testing.T) {
+	leakFree(t)
+	p := open(t, pgtest.DSN(t), 3)
+	ctx := within(t)
+	hold(t, p, 3)()
+	eventually(t, func() string {
+		if s := p.Stat(); s.IdleConns() != 3 {
+			return fmt.Sprintf("%d idle", s.IdleConns())
+		}
+		return ""
+	})
+	all := p.AcquireAllIdle(ctx)
+	if s := p.Snapshot(); len(all) != 3 || s.InUse != 3 || s.Idle != 0 {
+		t.Errorf("%d acquired; %d in use, %d idle", len(all), s.InUse, s.Idle)
+	}
+	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	if _, err := p.Acquire(short); err == nil {
+		t.Error("a fourth of three connections was given out")
+	}
+	for _, c := range all {
+		c.Release()
+	}
+	settled(t, p)
+}
+
+// hold acquires n connections and returns how to give them back.
+func hold(t testing.TB, p interface {
+	Acquire(context.Context) (*pgxpool.Conn, error)
+}, n int) (release func()) {
+	t.Helper()
+	conns := make([]*pgxpool.Conn, n)
+	for i := range conns {
+		c, err := p.Acquire(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns[i] = c
+	}
+	return func() {
+		for _, c := range conns {
+			c.Release()
+		}
+	}
+}
+
+func TestResetReplacesEveryConnection(t *testing.T) {
+	leakFree(t)
+	p := open(t, pgtest.DSN(t), 2)
+	ctx := within(t)
+	pid := func() (pid int) {
+		if err := p.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid); err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	before := pid()
+	if again := pid(); again != before {
+		t.Fatalf("backend %d, then %d, although nothing was reset", before, again)
+	}
+	held, err := p.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Reset()
+	if err := held.Ping(ctx); err != nil {
+		t.Errorf("Reset cut a connection in use: %v", err)
+	}
+	held.Release()
+	if after := pid(); after == before {
+		t.Error("the connection of before the Reset was given out")
+	}
+}
+
+func TestCloseTurnsTheQueueAwayAtOnceAndWaitsForTheRest(t *testing.T) {
+	for name, change := range map[string]func(*autotune.Config){"manual": func(*autotune.Config) {}, "controlled": live} {
+		t.Run(name, func(t *testing.T) {
+			leakFree(t)
+			p := open(t, pgtest.DSN(t), 1, change)
+			release := hold(t, p, 1)
+			const callers = 5
+			turnedAway := make(chan error, callers)
+			for range callers {
+				go func() {
+					_, err := p.Acquire(context.Background())
+					turnedAway <- err
+				}()
+			}
+			queues(t, p, callers)
+			closed := make(chan struct{})
+			start := time.Now()
+			go func() { defer close(closed); p.Close() }()
+			for range callers {
+				if err := <-turnedAway; !errors.Is(err, puddle.ErrClosedPool) {
+					t.Errorf("a queued caller got %v", err)
+				}
+			}
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("the queue was turned away after %s", took)
+			}
+			if err := p.Ping(t.Context()); !errors.Is(err, puddle.ErrClosedPool) {
+				t.Errorf("after Close: %v", err)
+			}
+			select {
+			case <-closed:
+				t.Error("Close did not wait for the connection in use")
+			default:
+			}
+			release()
+			select {
+			case <-closed:
+			case <-time.After(patience):
+				t.Fatal("Close did not return")
+			}
+			p.Close() // once more is fine
+			if s := settled(t, p); s.Open != 0 {
+				t.Errorf("%d connections are open after Close", s.Open)
+			}
+			if err := p.Resize(t.Context(), autotune.Size{Max: 1, Min: 1}); err == nil {
+				t.Error("a closed pool was resized")
+			}
+		})
+	}
+}
