@@ -94,13 +94,6 @@ func (b *budget) snapshot() (open, peak, size int) {
 	return b.open, b.peak, b.size
 }
 
-func (b *budget) resize(size int) {
-	b.mu.Lock()
-	b.size = size
-	b.mu.Unlock()
-	b.poke()
-}
-
 // socket is the network connection of one server connection. It carries the
 // token of the budget, the permit of the gate while a caller holds it, and the
 // counters of the callers it served: they live here, and not in one shared

@@ -20,8 +20,6 @@ type ledger struct {
 	// canceledLate counts acquires canceled after the gate had let them in,
 	// while their connection was being dialled or checked.
 	canceledLate atomic.Int64
-	dialWaited   atomic.Int64 // acquires let in at once by the gate that had to wait for a dial
-	waitNanos    atomic.Int64 // time from the gate to the connection, where it was not at once
 }
 
 // serviceTotals are the cumulative figures of completed and running holds.

@@ -1,5 +1,3 @@
-//go:build pgvectorgo
-
 package autotune_test
 
 import (

@@ -45,7 +45,7 @@ func TestDurationIsTheSumOfItsParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := startTime + 1000*loadPerVector + primeTime +
+	want := startTime + 1000*loadPerVector + restTime + primeTime +
 		10*time.Second + 4*openConnection + // the tuned pool, cold
 		5*2*(2*time.Second+turnover) + // ten slices
 		5*10*openConnection // the fixed pool is opened for each
@@ -62,7 +62,7 @@ func TestDurationIsTheSumOfItsParts(t *testing.T) {
 	if p, err = NewPlan(o); err != nil {
 		t.Fatal(err)
 	}
-	want = startTime + 1000*loadPerVector + primeTime +
+	want = startTime + 1000*loadPerVector + restTime + primeTime +
 		4*o.Phase + 4*openConnection + turnover +
 		fixedPasses*(4*o.Slice+10*openConnection+turnover)
 	if got := p.Duration(); got != want {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/pgautotune/autotune/internal/host"
 	"github.com/pgautotune/autotune/internal/load"
 )
 
@@ -14,6 +15,23 @@ const (
 	primeConns   = 8
 	primeClients = 16
 )
+
+// rest does nothing for a moment, to see what other programs take of the machine.
+// It matters to the result, not only to its noise: an operating system shares the
+// CPU by process, so where others compute, many backends get more of it than few,
+// and large pools look better than they are.
+func (b *bench) rest(ctx context.Context, f *field) error {
+	b.tell("listening for other programs")
+	machine := host.New()
+	_, _ = machine.Read(ctx)
+	err := until(ctx, time.Now().Add(restTime))
+	reading, _ := machine.Read(ctx)
+	if f.others = -1; reading.CPUKnown {
+		f.others = reading.CPU
+	}
+	b.done += restTime
+	return err
+}
 
 // prime touches a workload's data before anybody is measured on it, so that the
 // first contender does not pay for the cold cache of the server.

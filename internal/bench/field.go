@@ -14,6 +14,7 @@ type field struct {
 	watches  []*watch
 	rows     []Row
 	cpu      []cpuUse
+	others   float64 // CPU of other programs, see rest
 	errs     []string
 
 	// Until the end of the cold phase, for what is counted after it.

@@ -31,6 +31,9 @@ func (b *bench) conclude() {
 		if w.GeneratorCPU > mostGenerator {
 			b.warn("%s: the load generator took %.0f %% of the machine's CPU; it probably limits the throughput, so sizes differ less here than they would for clients on other machines", w.Name, 100*w.GeneratorCPU)
 		}
+		if w.OthersCPU > mostOthers {
+			b.warn("%s: other programs took %.0f %% of the machine's CPU while the benchmark rested; where they compute, many backends get a larger share of it than few, so large pools look better than they are", w.Name, 100*w.OthersCPU)
+		}
 		if s := scatter(w.Contenders); s > mostScatter {
 			b.warn("%s: a fixed size scattered by %.0f %% of its median from round to round (median of the sizes): the machine was noisy, so smaller differences mean nothing", w.Name, 100*s)
 		}

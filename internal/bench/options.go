@@ -52,6 +52,10 @@ const (
 	// itself probably limits what is measured.
 	mostGenerator = 0.40
 
+	// mostOthers is the share of the CPU that other programs may take before the
+	// result favours large pools, see rest.
+	mostOthers = 0.15
+
 	// mostScatter is how much of its median a fixed size may scatter from round to
 	// round before differences of a few percent mean nothing.
 	mostScatter = 0.15

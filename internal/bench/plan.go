@@ -18,6 +18,7 @@ const (
 	openConnection = 7 * time.Millisecond   // dial one and run its first statements
 	turnover       = 150 * time.Millisecond // end a slice, close the pool, begin the next
 	primeTime      = time.Second            // touch the data before a workload's first slice
+	restTime       = 500 * time.Millisecond // look at the machine before a workload
 	fixedPasses    = 2                      // of the shift: before and after those that learn
 )
 
@@ -35,7 +36,8 @@ func NewPlan(o Options) (*Plan, error) {
 	return p, err
 }
 
-// Duration is how long the plan takes at most, with all cold phases used up.
+// Duration is how long the plan takes with all cold phases used up: more than it
+// usually does, though a busy machine can make it longer.
 func (p *Plan) Duration() time.Duration {
 	d := startTime + p.loading()
 	for _, w := range p.workloads {
@@ -56,9 +58,9 @@ func (p *Plan) loading() time.Duration {
 
 func (p *Plan) workloadTime(w workload) time.Duration {
 	if w.shift {
-		return primeTime + p.shiftTime()
+		return restTime + primeTime + p.shiftTime()
 	}
-	d := primeTime
+	d := restTime + primeTime
 	for _, c := range p.contenders {
 		if c.learns() {
 			d += p.options.Cold + openingTime(c)

@@ -141,9 +141,9 @@ func throughputPlot(w *WorkloadResult) (*plot.Plot, *plot.Legend, error) {
 
 // limitPlot is the limits over time.
 func limitPlot(w *WorkloadResult) (*plot.Plot, *plot.Legend, error) {
-	p, legend := panel("limit: alone from cold, then in turns with the others", "seconds since the workload began", "connections in use at most")
+	p, legend := panel("limit: alone from cold, then in turns with the others", "seconds since the workload began", "limit, connections")
 	if len(learners(w)) > 0 && learners(w)[0].ConvergedEach != nil {
-		p.Title.Text = "limit: through all phases at a stretch, one contender after the other"
+		p.Title.Text, p.X.Label.Text = "limit: each alone through all phases", "seconds since its first phase began"
 	}
 	most := 1.0
 	for i, r := range learners(w) {

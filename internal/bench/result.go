@@ -19,7 +19,7 @@ type Result struct {
 	Settings Settings `json:"settings"`
 	Server   Server   `json:"server"`
 
-	PlannedSeconds float64 `json:"planned_s"` // at most
+	PlannedSeconds float64 `json:"planned_s"`
 	ElapsedSeconds float64 `json:"elapsed_s"`
 
 	Notes    []string `json:"notes"`    // how to read the figures
@@ -67,6 +67,7 @@ type WorkloadResult struct {
 	BestFixed    string   `json:"best_fixed"`
 	GeneratorCPU float64  `json:"generator_cpu"`     // share of the machine that this process used, 0–1
 	MachineCPU   float64  `json:"machine_cpu"`       // busy share of the machine, 0–1; below 0: unknown
+	OthersCPU    float64  `json:"others_cpu"`        // busy share of the machine while the benchmark rested, 0–1; below 0: unknown
 	Skipped      []string `json:"skipped,omitempty"` // sizes too small to serve the arrivals
 
 	Contenders []Row `json:"contenders"`
@@ -172,6 +173,7 @@ func medianOfRuns(runs [][]WorkloadResult) []WorkloadResult {
 		}
 		w.GeneratorCPU = pick(func(w *WorkloadResult) float64 { return w.GeneratorCPU })
 		w.MachineCPU = pick(func(w *WorkloadResult) float64 { return w.MachineCPU })
+		w.OthersCPU = pick(func(w *WorkloadResult) float64 { return w.OthersCPU })
 		w.Rate = pick(func(w *WorkloadResult) float64 { return w.Rate })
 		for _, row := range runs[0][i].Contenders {
 			var same []Row

@@ -135,6 +135,7 @@ func (b *bench) workload(ctx context.Context, w workload, index, run int, earlie
 		result.BestFixed = f.rows[best].Name
 	}
 	result.GeneratorCPU, result.MachineCPU = meanCPU(f.cpu)
+	result.OthersCPU = f.others
 	for _, e := range f.errs {
 		b.warn("%s: %s", w.name, e)
 	}
@@ -165,6 +166,9 @@ func (b *bench) arrivals(w workload, earlier []WorkloadResult) (able []contender
 // rounds is the method of all workloads but the shift: prime the data, let those
 // that learn run alone from cold, then all in turns.
 func (b *bench) rounds(ctx context.Context, f *field, w load.Workload, shape load.Shape, index int) error {
+	if err := b.rest(ctx, f); err != nil {
+		return err
+	}
 	if err := b.prime(ctx, w); err != nil {
 		return err
 	}

@@ -20,6 +20,9 @@ func (b *bench) shift(ctx context.Context, f *field, data *load.Dataset) error {
 			phases[i] = load.NewHoldingSearch(data, hold)
 		}
 	}
+	if err := b.rest(ctx, f); err != nil {
+		return err
+	}
 	if err := b.prime(ctx, phases[0]); err != nil {
 		return err
 	}
@@ -52,6 +55,7 @@ func (b *bench) through(ctx context.Context, f *field, i int, phases []load.Work
 		return err
 	}
 	defer s.closeSlice()
+	watch.restart(time.Now())
 	f.from[i], f.changesBefore[i] = time.Now(), watch.changes
 
 	rec := load.NewRecorder()

@@ -177,7 +177,7 @@ func grouped(v float64) string {
 	return s
 }
 
-// About says how long the plan takes at most and what it is made of.
+// About says how long the plan takes and what it is made of.
 func (p *Plan) About() string {
-	return fmt.Sprintf("%d workloads × %d contenders, %d rounds: at most %v", len(p.workloads), len(p.contenders), p.options.Rounds, p.Duration().Round(time.Second))
+	return fmt.Sprintf("%d workloads × %d contenders, %d rounds: about %v", len(p.workloads), len(p.contenders), p.options.Rounds, p.Duration().Round(time.Second))
 }

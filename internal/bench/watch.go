@@ -41,6 +41,12 @@ func (w *watch) begin(now time.Time) {
 	w.began, w.since = now, now
 }
 
+// restart begins the trace anew.
+func (w *watch) restart(now time.Time) {
+	w.begin(now)
+	w.origin, w.trace = now, []Moment{{0, w.limit}}
+}
+
 // look looks again.
 func (w *watch) look(now time.Time) {
 	limit, held, learning := w.read()

@@ -1,0 +1,227 @@
+package autotune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/multitracer"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pgautotune/autotune/internal/pgstat"
+)
+
+// Size is the size of the pool underneath: the two numbers of pgxpool that only
+// a hot-swap can change, in connections.
+type Size struct {
+	Max int // MaxConns, at least 1
+	Min int // MinConns, 0 to Max
+}
+
+// generation is one pgxpool.Pool under the façade. It lives from build over
+// publish to drain; at most two generations take callers at any time.
+type generation struct {
+	id   int
+	pool *pgxpool.Pool
+	size Size
+
+	// inflight counts the callers inside pool.Acquire. A generation is closed
+	// only when it is 0, because Close makes a running Acquire fail.
+	inflight atomic.Int64
+	hijacked int64 // guarded by Pool.hijackMu: connections known to have left the pool for good
+
+	retire  sync.Once
+	retired atomic.Bool   // takes no new callers
+	left    chan struct{} // closed when it is retired and nobody is inside Acquire
+	closed  chan struct{} // closed when its last connection is back and closed
+}
+
+// routes says where callers get their connections. next is set during a
+// hand-over only.
+type routes struct{ current, next *generation }
+
+// build makes a generation that holds no connection yet.
+func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
+	gen := &generation{id: int(p.generations.Add(1)), size: size, left: make(chan struct{}), closed: make(chan struct{})}
+	cfg := template.Copy()
+	cfg.MaxConns, cfg.MinConns = int32(size.Max), int32(size.Min)
+	before := template.BeforeConnect
+	cfg.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
+		if ctx.Value(unannounced{}) != nil {
+			return errWarmedExplicitly
+		}
+		if !p.budget.hasRoom() {
+			return errNoBudget // before the user's hook fetches a token for nothing
+		}
+		if before != nil {
+			if err := before(ctx, cc); err != nil {
+				return err
+			}
+		}
+		p.guardDial(gen, cc)
+		return nil
+	}
+	if p.profile.checkVector {
+		after := template.AfterConnect
+		cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			if after != nil {
+				if err := after(ctx, conn); err != nil {
+					return err
+				}
+			}
+			// Loads pgvector's library too, which the first query would
+			// otherwise wait for. A failure is for Health to tell.
+			p.tuner.telemetry.noteVector(pgstat.CheckVector(ctx, conn))
+			return nil
+		}
+	}
+	cfg.ConnConfig.Tracer = newTracer(template.ConnConfig.Tracer, p)
+
+	// pgxpool dials MinConns in the background, all at once, as soon as it is
+	// made, and hides the errors. The marker turns that first round away: the
+	// generation is warmed with a ramp instead, and checked. pgxpool still
+	// replaces connections that are lost later.
+	pool, err := pgxpool.NewWithConfig(context.WithValue(context.Background(), unannounced{}, true), cfg)
+	if err != nil {
+		return nil, fmt.Errorf("autotune: building a pool of max %d: %w", size.Max, err)
+	}
+	gen.pool = pool
+	p.gensMu.Lock()
+	p.alive = append(p.alive, gen)
+	p.gensMu.Unlock()
+	return gen, nil
+}
+
+type unannounced struct{}
+
+var errWarmedExplicitly = errors.New("autotune: the generation is warmed explicitly")
+
+// enter picks the generation a caller shall use and keeps it from being closed
+// until leave.
+func (p *Pool) enter() *generation {
+	for {
+		r := p.routes.Load()
+		gen := r.current
+		if r.next != nil {
+			gen = r.next
+			if gen.pool.Stat().IdleConns() == 0 && r.current.enterIdle() {
+				if p.routes.Load() == r {
+					return r.current
+				}
+				r.current.leave()
+				continue
+			}
+		}
+		gen.inflight.Add(1)
+		if p.routes.Load() == r {
+			return gen
+		}
+		gen.leave()
+	}
+}
+
+// enterIdle enters the old generation during a hand-over if a connection lies
+// idle there for this caller, so that nobody dials meanwhile, and nobody waits
+// in it for a connection that the next generation could open.
+func (g *generation) enterIdle() bool {
+	if int64(g.pool.Stat().IdleConns()) >= g.inflight.Add(1) {
+		return true
+	}
+	g.leave()
+	return false
+}
+
+// newest is the generation that stays.
+func (r *routes) newest() *generation {
+	if r.next != nil {
+		return r.next
+	}
+	return r.current
+}
+
+// enterNewest is enter for a caller that an older generation has failed.
+func (p *Pool) enterNewest() *generation {
+	for {
+		r := p.routes.Load()
+		gen := r.newest()
+		gen.inflight.Add(1)
+		if p.routes.Load() == r {
+			return gen
+		}
+		gen.leave()
+	}
+}
+
+func (g *generation) leave() {
+	if g.inflight.Add(-1) == 0 && g.retired.Load() {
+		g.retire.Do(func() { close(g.left) })
+	}
+}
+
+// closeGeneration lets nobody into a generation any more and closes it in the
+// background, which takes as long as its callers hold its connections.
+func (p *Pool) closeGeneration(gen *generation) {
+	gen.retired.Store(true)
+	if gen.inflight.Load() == 0 {
+		gen.retire.Do(func() { close(gen.left) })
+	}
+	p.background.Go(func() {
+		<-gen.left
+		gen.pool.Close()
+		p.forgetGeneration(gen)
+		close(gen.closed)
+	})
+}
+
+// reconcileHijacked gives back the permits of connections that callers took out
+// of the pool for good with Hijack, which tells nobody.
+//
+// A connection that is held has its resource acquired in the pool underneath,
+// unless it was hijacked. So if nothing was given or given back while both were
+// counted, the difference is the number of hijacked ones; it is never too high.
+func (p *Pool) reconcileHijacked() {
+	p.hijackMu.Lock()
+	defer p.hijackMu.Unlock()
+	for _, gen := range p.generationsAlive() {
+		given := gen.pool.Stat().AcquireCount()
+		held := p.ledger.heldBy(gen)
+		acquired := int64(gen.pool.Stat().AcquiredConns())
+		if p.ledger.heldBy(gen) != held || gen.pool.Stat().AcquireCount() != given {
+			continue
+		}
+		for ; held-acquired > gen.hijacked; gen.hijacked++ {
+			p.gate.release()
+		}
+	}
+}
+
+// tracer is the way back from pgxpool: Release calls it before the connection
+// returns. It hands every other event to the tracer in the user's configuration.
+type tracer struct {
+	pgx.QueryTracer
+	pgx.BatchTracer
+	pgx.CopyFromTracer
+	pgx.PrepareTracer
+	pgx.ConnectTracer
+	released []pgxpool.ReleaseTracer
+	pool     *Pool
+}
+
+func newTracer(user pgx.QueryTracer, p *Pool) *tracer {
+	m := &multitracer.Tracer{}
+	if user != nil {
+		m = multitracer.New(user)
+	}
+	return &tracer{QueryTracer: m, BatchTracer: m, CopyFromTracer: m, PrepareTracer: m, ConnectTracer: m,
+		released: m.PoolReleaseTracers, pool: p}
+}
+
+// TraceRelease implements [pgxpool.ReleaseTracer].
+func (t *tracer) TraceRelease(pool *pgxpool.Pool, data pgxpool.TraceReleaseData) {
+	for _, r := range t.released {
+		r.TraceRelease(pool, data)
+	}
+	t.pool.released(data.Conn)
+}
