@@ -43,11 +43,7 @@ func defaultContenders() []string {
 	for _, n := range fixedSizes {
 		names = append(names, fmt.Sprintf("fixed-%d", n))
 	}
-	names = append(names, "cores", "pgx")
-	if haveLimiter {
-		names = append(names, "failsafe")
-	}
-	return names
+	return append(names, "cores", "pgx", "failsafe")
 }
 
 // ContenderForms says what [Options].Contenders may hold.
@@ -66,10 +62,8 @@ func chooseContenders(names []string) (chosen []contender, err error) {
 			c.kind, c.size, c.note = fixed, 2*cores+1, "2 × cores + 1"
 		case name == "pgx":
 			c.kind, c.size, c.note = fixed, max(4, cores), "the default of pgx"
-		case name == "failsafe" && haveLimiter:
-			c.kind, c.size = limited, limiterPool
 		case name == "failsafe":
-			return nil, fmt.Errorf("this program was built without failsafe-go: build it with -tags failsafe, or leave out the contender failsafe")
+			c.kind, c.size = limited, limiterPool
 		case form == "autotune" && numErr == nil && n >= 1 && n <= 10_000:
 			c.kind, c.size = tuned, n
 		case form == "fixed" && numErr == nil && n >= 1 && n <= 10_000:

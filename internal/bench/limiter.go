@@ -1,5 +1,3 @@
-//go:build failsafe
-
 package bench
 
 import (
@@ -9,8 +7,6 @@ import (
 
 	"github.com/pgautotune/autotune/internal/load"
 )
-
-const haveLimiter = true
 
 // limiter is failsafe-go's adaptive limiter, used as its authors mean it for
 // callers that shall wait rather than be refused: AcquirePermit blocks. The

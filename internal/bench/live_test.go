@@ -24,10 +24,7 @@ func TestBenchOnARealServer(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	o := Defaults()
 	o.DSN, o.JournalDir = dsn, filepath.Join(t.TempDir(), "journals")
-	o.Workloads, o.Contenders = []string{"search-open", "shift", "mix"}, []string{"autotune-2", "fixed-1", "fixed-4"}
-	if haveLimiter {
-		o.Contenders = append(o.Contenders, "failsafe")
-	}
+	o.Workloads, o.Contenders = []string{"search-open", "shift", "mix"}, []string{"autotune-2", "fixed-1", "fixed-4", "failsafe"}
 	o.Rounds, o.Slice, o.Uncounted, o.Cold, o.Settled, o.Phase, o.Phases = 2, 300*time.Millisecond, 60*time.Millisecond, time.Second, 500*time.Millisecond, time.Second, 2
 	o.Clients, o.Vectors, o.Dimensions = 12, 300, 8
 	told := 0

@@ -21,7 +21,7 @@ type Options struct {
 	Phases    int           // of the shift
 
 	Clients    int     // of the closed loops
-	OpenShare  float64 // arrival rate of the open loops, as a share of the best closed throughput
+	OpenShare  float64 // arrival rate of the open loops, as a share of what the best fixed size gave in the closed loop
 	Vectors    int     // rows to search
 	Dimensions int
 	Seed       uint64

@@ -257,7 +257,7 @@ func (w *workload) shape(o *Options, rate float64) string {
 	case w.shift:
 		return fmt.Sprintf("%d clients, closed loop, %d phases", o.Clients, o.Phases)
 	case w.openOf != "":
-		return fmt.Sprintf("Poisson arrivals of %.0f/s, %.0f %% of the best closed throughput", rate, 100*o.OpenShare)
+		return fmt.Sprintf("Poisson arrivals of %.0f/s, %.0f %% of the best fixed size in the closed loop", rate, 100*o.OpenShare)
 	}
 	return fmt.Sprintf("%d clients, closed loop", o.Clients)
 }

@@ -150,7 +150,9 @@ func (b *bench) arrivals(w workload, earlier []WorkloadResult) (able []contender
 	gave := map[string]float64{}
 	for _, row := range closed.Contenders {
 		gave[row.Name] = row.Throughput.Median
-		rate = max(rate, b.o.OpenShare*row.Throughput.Median)
+		if row.Kind == string(fixed) { // so that at least one size can serve it
+			rate = max(rate, b.o.OpenShare*row.Throughput.Median)
+		}
 	}
 	for _, c := range b.contenders {
 		if c.kind == fixed && gave[c.name] < rate {
