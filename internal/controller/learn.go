@@ -27,6 +27,8 @@ type Learner struct {
 	Base    int  // the limit before the episode: the last good one
 
 	Duels    int              // limits measured once more to tell two apart
+	Refined  int              // limits measured between others
+	Low      int              // no limit below this is worth trying in this episode
 	Trials   int              // limits measured in this episode
 	Measured [maxTrials]Trial // in order of N
 	Current  Trial            // being measured
@@ -59,11 +61,12 @@ const maxTrials = 20
 // it may; a service time of seconds needs longer for the same count.
 const (
 	trialLeast       = 0.3  // seconds
-	trialMost        = 1.2  // seconds, given trialCompletions
+	trialMost        = 0.8  // seconds, given trialCompletions
 	trialHard        = 6.0  // seconds, whatever was counted
 	trialCompletions = 60   // 13 % standard error for exponential service, less for a closed loop
 	trialNoise       = 0.04 // relative standard error; what decides is measured again
 	confirmed        = 0.8  // seconds after which the top of a climb is believed not to rise any more
+	refinements      = 4    // in one episode: more would chase the noise of the best
 	duels            = 3    // in one episode
 	duelMost         = 2.4  // seconds that a limit is measured for at most, to tell it from its rival
 	tolerance        = 0.03 // of the peak throughput that "balanced" gives for a smaller limit
@@ -112,7 +115,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 		l.Crowded = 0
 	}
 	if l.Crowded >= crowdedFor {
-		l.begin(at, limit, service)
+		l.begin(at, limit, low)
 		l.Crowded = 0
 		return l.try(at, max(low, int(0.8*w.inUse)), service, sizing.Learning)
 	}
@@ -129,7 +132,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 	if at-l.SaturatedSince < saturatedFor {
 		return move{soon: fastLook}
 	}
-	return l.begin(at, limit, service)
+	return l.begin(at, limit, low)
 }
 
 // crowd tells whether the server is crowded although nobody queues, because the
@@ -142,8 +145,9 @@ func (l *Learner) crowd(w window, est model.Estimate) bool {
 }
 
 // begin starts an episode by measuring the limit that is in force.
-func (l *Learner) begin(at time.Duration, limit int, service time.Duration) move {
+func (l *Learner) begin(at time.Duration, limit, low int) move {
 	l.Episode, l.Verify, l.Base, l.Trials, l.Duels, l.IdleFor = true, false, limit, 0, 0, 0
+	l.Refined, l.Low = 0, low
 	l.Current = Trial{N: limit}
 	l.From = at
 	return move{limit: limit, reason: sizing.Learning, soon: fastLook}
@@ -194,6 +198,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, 
 	if l.Verify {
 		return l.verified(cfg, at, low, high, service)
 	}
+	low = max(low, min(l.Low, high))
 	n := l.next(cfg, low, min(high, max(low, int(callers)-1)), est.Prior)
 	if n == 0 || l.Trials == maxTrials {
 		return l.conclude(cfg, at, low, high)

@@ -85,18 +85,9 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 	// Both ends are closed: refine around the choice, first the side that may
 	// hold a higher peak.
 	choice := l.smallest(cfg.Objective)
-	if best+1 < l.Trials {
-		if n := middle(l.Measured[best].N, l.Measured[best+1].N, 1.4); n != 0 {
-			return n
-		}
-	}
-	if best > 0 {
-		if n := middle(l.Measured[best-1].N, l.Measured[best].N, 1.4); n != 0 {
-			return n
-		}
-	}
-	if choice > 0 {
-		if n := middle(l.Measured[choice-1].N, l.Measured[choice].N, 1.4); n != 0 {
+	if l.Refined < refinements {
+		if n := l.between(choice, best); n != 0 {
+			l.Refined++
 			return n
 		}
 	}
@@ -108,6 +99,25 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 		l.Duels++
 	}
 	return n
+}
+
+// between is a limit between those measured that may be the peak, or may be the
+// smallest that does; 0 when they are close enough together.
+func (l *Learner) between(choice, best int) int {
+	if best+1 < l.Trials {
+		if n := middle(l.Measured[best].N, l.Measured[best+1].N, 1.4); n != 0 {
+			return n
+		}
+	}
+	if best > 0 {
+		if n := middle(l.Measured[best-1].N, l.Measured[best].N, 1.4); n != 0 {
+			return n
+		}
+	}
+	if choice > 0 {
+		return middle(l.Measured[choice-1].N, l.Measured[choice].N, 1.4)
+	}
+	return 0
 }
 
 // duel is the limit to measure once more because it decides and is not known

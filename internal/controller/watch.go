@@ -24,7 +24,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	}
 	if l.Store.Add(at, t.InUse/t.Seconds, t.Completions, t.Seconds) != model.Unchanged || l.Far == farWindows {
 		l.Known = false
-		m := l.begin(at, limit, service)
+		m := l.begin(at, limit, low)
 		m.reason = sizing.CapacityChanged
 		return m
 	}

@@ -28,6 +28,10 @@ func Guideline(vectors float64, users int) int {
 	return int(math.Min(math.Round(150*scale), math.MaxInt32))
 }
 
+// priorReach bounds the prior by what is in use: a census of a few backends, of
+// which by chance none computed, says nothing about hundreds.
+const priorReach = 4
+
 // Prior is where the knee is to be expected before it has been measured, from
 // the cores of the database and a census of its backends: those that compute or
 // want to, and those that wait for something else than the CPU and each other
@@ -44,6 +48,7 @@ func Prior(cores int, computing, waiting float64) int {
 	prior := float64(cores) + waiting
 	if computing < float64(cores) {
 		prior = float64(cores) * (1 + waiting/math.Max(computing, 0.1))
+		prior = math.Min(prior, float64(cores)+priorReach*(computing+waiting))
 	}
 	return int(math.Min(math.Ceil(prior), math.MaxInt32))
 }

@@ -37,7 +37,7 @@ func TestThePriorCountsCoresAndWhoWaits(t *testing.T) {
 		{2, 1, 10, 22, "cores × (1 + 10/1)"},
 		{2, 80, 20, 22, "saturated: cores + waiting, however long the run queue is"},
 		{8, 4, 4, 16, "half wait"},
-		{2, 0, 3, 62, "no computing seen counts as 0.1"},
+		{2, 0, 3, 14, "no computing seen: at most four times what is in use"},
 		{2, math.NaN(), 0, 0, "not a number"},
 		{2, 0, math.Inf(1), math.MaxInt32, "absurd stays a number"},
 	} {
