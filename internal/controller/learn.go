@@ -26,14 +26,16 @@ type Learner struct {
 	Known   bool // an episode ended with a limit to stay at
 	Base    int  // the limit before the episode: the last good one
 
-	Duels    int              // limits measured once more to tell two apart
-	Refined  int              // limits measured between others
-	Low      int              // no limit below this is worth trying in this episode
-	Trials   int              // limits measured in this episode
-	Measured [maxTrials]Trial // in order of N
-	Current  Trial            // being measured
-	Noise    Noise            // of throughput, pooled over all trials
-	From     time.Duration    // measuring starts: before it, the pool settles
+	Duels     int              // limits measured once more to tell two apart
+	Refined   int              // limits measured between others
+	BrokenOff time.Duration    // when the queue of an unfinished episode went away; 0: not so
+	Resumed   bool             // the episode goes on after that, and its first trial is a check
+	Low       int              // no limit below this is worth trying in this episode
+	Trials    int              // limits measured in this episode
+	Measured  [maxTrials]Trial // in order of N
+	Current   Trial            // being measured
+	Noise     Noise            // of throughput, pooled over all trials
+	From      time.Duration    // measuring starts: before it, the pool settles
 
 	Knee  model.Knee // what the last episode found
 	PeakX float64    // throughput there, per second
@@ -83,6 +85,10 @@ const (
 	stillRising = 0.03
 
 	crowdedFor = 2 * time.Second // a few looks at the server agree
+
+	// resumeWithin is how long the trials of an unfinished episode serve: the
+	// half-life of what is stored of a finished one.
+	resumeWithin = storeHalfLife
 
 	settleLeast = 100 * time.Millisecond
 	settleMost  = 1500 * time.Millisecond
@@ -144,10 +150,16 @@ func (l *Learner) crowd(w window, est model.Estimate) bool {
 	return est.Prior > 0 && est.Crowded && w.saturated < 0.05 && w.inUse >= 2*float64(est.Prior) && w.inUse >= 4
 }
 
-// begin starts an episode by measuring the limit that is in force.
+// begin starts an episode by measuring the limit that is in force. One that was
+// broken off when its queue went away goes on where it was: load that comes in
+// bursts shorter than an episode is learned over several of them.
 func (l *Learner) begin(at time.Duration, limit, low int) move {
-	l.Episode, l.Verify, l.Base, l.Trials, l.Duels, l.IdleFor = true, false, limit, 0, 0, 0
-	l.Refined, l.Low = 0, low
+	l.Episode, l.Verify, l.Base, l.IdleFor = true, false, limit, 0
+	l.Resumed = l.Trials > 0 && l.BrokenOff > 0 && at-l.BrokenOff < resumeWithin
+	l.BrokenOff = 0
+	if !l.Resumed {
+		l.Trials, l.Duels, l.Refined, l.Low = 0, 0, 0, low
+	}
 	l.Current = Trial{N: limit}
 	l.From = at
 	return move{limit: limit, reason: sizing.Learning, soon: fastLook}
@@ -194,6 +206,12 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, 
 		return stay
 	}
 	l.Noise.learn(l.Current)
+	if l.Resumed {
+		l.Resumed = false
+		if l.contradicts(l.Current) {
+			l.Trials, l.Duels, l.Refined = 0, 0, 0
+		}
+	}
 	l.keep(l.Current)
 	if l.Verify {
 		return l.verified(cfg, at, low, high, service)
@@ -285,6 +303,7 @@ func (l *Learner) interval(choice, best int) model.Knee {
 // demand, unless it was measured and found clearly worse than another.
 func (l *Learner) settle(at time.Duration, limit int) move {
 	l.Episode, l.Known = false, false
+	l.BrokenOff = at
 	n := l.Current.N
 	if best := l.best(); best >= 0 {
 		t := &l.Current

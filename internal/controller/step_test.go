@@ -89,6 +89,20 @@ func TestWithoutAQueueNothingMoves(t *testing.T) {
 	}
 }
 
+func TestBurstsShorterThanAnEpisodeAreLearnedOverSeveral(t *testing.T) {
+	p := newPlant(pureSearch, 150, 100, 0.02, 1)
+	var s controller.State
+	for range 12 {
+		p.callers = 150
+		s = p.run(config(), s, 2500*time.Millisecond, nil)
+		p.callers = 0
+		s = p.run(config(), s, 5*time.Second, nil)
+	}
+	if got := pureSearch(float64(p.limit)); got < 0.92*4098 {
+		t.Errorf("after 12 bursts of 2.5 s limit %d serves %.0f/s, want at least 92 %% of 4098/s", p.limit, got)
+	}
+}
+
 func TestACrowdedServerIsRelievedAlthoughNobodyQueues(t *testing.T) {
 	p := newPlant(pureSearch, 64, 100, 0.02, 1)
 	p.server.Cores = 2

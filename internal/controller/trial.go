@@ -87,3 +87,15 @@ func (l *Learner) keep(t Trial) {
 	l.Measured[i] = t
 	l.Trials++
 }
+
+// contradicts tells whether a trial differs so much from what was measured at or
+// next to its limit that the queries must have become other queries.
+func (l *Learner) contradicts(t Trial) bool {
+	for i := range l.Trials {
+		m := &l.Measured[i]
+		if near := float64(m.N) / float64(t.N); near > 0.7 && near < 1.4 {
+			return math.Abs(math.Log(t.rate()/m.rate())) > math.Log(farRatio)
+		}
+	}
+	return false
+}
