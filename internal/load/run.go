@@ -82,6 +82,10 @@ func (r *run) request(client int, n uint64, due time.Time) {
 	}
 }
 
+// over tells that no new request shall begin. Both contexts count: when the
+// caller's ends, they end one after the other.
+func (r *run) over() bool { return r.arrivals.Err() != nil || r.requests.Err() != nil }
+
 func (c Closed) validate() error {
 	if c.Clients < 1 || c.Think < 0 {
 		return fmt.Errorf("%d clients with a pause of %v: at least 1 client and no negative pause is needed", c.Clients, c.Think)
@@ -94,7 +98,7 @@ func (c Closed) drive(r *run) {
 		r.pending.Go(func() {
 			rng := rand.New(rand.NewPCG(r.seed, scramble(uint64(client))))
 			// Clients take turns in the ordinals, so that they share no counter.
-			for n := uint64(client); r.arrivals.Err() == nil; n += uint64(c.Clients) {
+			for n := uint64(client); !r.over(); n += uint64(c.Clients) {
 				if c.Think > 0 && pause(r.arrivals, time.Duration(rng.ExpFloat64()*float64(c.Think))) != nil {
 					return
 				}
@@ -118,7 +122,7 @@ func (o Open) drive(r *run) {
 	for n := uint64(0); ; n++ {
 		due = due.Add(time.Duration(rng.ExpFloat64() / o.Rate * float64(time.Second)))
 		// What is overdue goes at once, and is measured from when it was due.
-		if late := time.Until(due); late > 0 && pause(r.arrivals, late) != nil || r.arrivals.Err() != nil {
+		if late := time.Until(due); late > 0 && pause(r.arrivals, late) != nil || r.over() {
 			return
 		}
 		client, due := int(n), due
