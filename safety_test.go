@@ -211,7 +211,9 @@ func TestABugInTheControllerOrItsJournalLeavesAnOrdinaryPool(t *testing.T) {
 				}
 				return ""
 			})
-			for range 5 { // time for the trouble to come again, if it does
+			// Swaps for five intervals of the controller, in which the trouble
+			// would come again.
+			for start := time.Now(); time.Since(start) < 500*time.Millisecond; {
 				if err := p.Ping(within(t)); err != nil {
 					t.Error(err)
 				}
@@ -221,7 +223,6 @@ func TestABugInTheControllerOrItsJournalLeavesAnOrdinaryPool(t *testing.T) {
 				if err := p.Resize(within(t), autotune.Size{Max: 3}); err != nil {
 					t.Error(err)
 				}
-				time.Sleep(100 * time.Millisecond) // an interval of the controller
 			}
 			if n := strings.Count(log.String(), c.say); n != 1 {
 				t.Errorf("%q was reported %d times", c.say, n)

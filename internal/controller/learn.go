@@ -113,7 +113,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 		l.Saturated, l.SaturatedSince = true, at-w.Elapsed
 	}
 	if l.Episode {
-		return l.trial(cfg, at, w, saturated, limit, low, high, callers, est)
+		return l.trial(cfg, at, w, saturated, low, high, callers, est)
 	}
 	if l.crowd(w, est) {
 		l.Crowded += w.Elapsed
@@ -133,7 +133,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 		return m
 	}
 	if l.Known {
-		return l.watch(cfg, at, w, limit, low, high, service)
+		return l.watch(at, w, limit, low, high, service)
 	}
 	if at-l.SaturatedSince < saturatedFor {
 		return move{soon: fastLook}
@@ -176,7 +176,7 @@ func (l *Learner) try(at time.Duration, n int, service time.Duration, reason siz
 }
 
 // trial continues the measurement of the current limit.
-func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, limit, low, high int, callers float64, est model.Estimate) move {
+func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, low, high int, callers float64, est model.Estimate) move {
 	service := est.Service
 	stay := move{limit: l.Current.N, reason: sizing.Learning, soon: fastLook}
 	if !saturated {
@@ -184,7 +184,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, 
 		// that this limit serves the demand, or that the demand is gone.
 		l.IdleFor += w.Elapsed
 		if l.IdleFor > max(time.Second, 3*service) && at > l.From {
-			return l.settle(at, limit)
+			return l.settle(at)
 		}
 		return stay
 	}
@@ -214,7 +214,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, 
 	}
 	l.keep(l.Current)
 	if l.Verify {
-		return l.verified(cfg, at, low, high, service)
+		return l.verified(at)
 	}
 	low = max(low, min(l.Low, high))
 	n := l.next(cfg, low, min(high, max(low, int(callers)-1)), est.Prior)
@@ -248,12 +248,7 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 		return move{limit: min(max(l.Base, low), high), reason: sizing.Learning}
 	}
 	n := l.choose(cfg.Objective)
-	l.Known = true
-	l.Store.HalfLife = storeHalfLife
-	l.Store.Forget(0) // what is known of the noise stays
-	l.Window, l.Far = Trial{}, 0
-	l.VerifyEvery = verifyFirst
-	l.VerifyAt = at + l.VerifyEvery
+	l.rest(at)
 	reason := sizing.ServerSaturated
 	switch {
 	case n < l.Base:
@@ -262,6 +257,17 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 		reason = sizing.BelowKnee
 	}
 	return move{limit: min(max(n, low), high), reason: reason}
+}
+
+// rest stays at a limit from now on: it is watched from an empty store, and
+// another one is tried in a while.
+func (l *Learner) rest(at time.Duration) {
+	l.Known = true
+	l.Store.HalfLife = storeHalfLife
+	l.Store.Forget(0) // what is known of the noise stays
+	l.Window, l.Far = Trial{}, 0
+	l.VerifyEvery = verifyFirst
+	l.VerifyAt = at + l.VerifyEvery
 }
 
 // choose is the limit that serves the objective, and notes what is known of the
@@ -301,7 +307,7 @@ func (l *Learner) interval(choice, best int) model.Knee {
 
 // settle ends an episode whose queue went away: the limit in force serves the
 // demand, unless it was measured and found clearly worse than another.
-func (l *Learner) settle(at time.Duration, limit int) move {
+func (l *Learner) settle(at time.Duration) move {
 	l.Episode, l.Known = false, false
 	l.BrokenOff = at
 	n := l.Current.N

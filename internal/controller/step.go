@@ -279,7 +279,7 @@ func (s *State) fit(cfg Config, o Observation, allowed sizing.Range, d *Decision
 	}
 	if d.Limit > d.Max {
 		// Room for the next step up too, so that a climb is two swaps, not ten.
-		d.Max = min(allowed.High, max(2*d.Limit, int(math.Ceil(float64(d.Limit)*sizing.Headroom))))
+		d.Max = min(allowed.High, 2*d.Limit)
 		if d.Max == allowed.High {
 			d.Bound = allowed.HighBy
 		}

@@ -10,7 +10,7 @@ import (
 
 // watch looks, at the limit an episode ended at, for a change of the curve, and
 // now and then tries another limit.
-func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high int, service time.Duration) move {
+func (l *Learner) watch(at time.Duration, w window, limit, low, high int, service time.Duration) move {
 	l.Window.add(w)
 	if l.Window.Seconds < 0.45 || l.Window.Completions < 30 && l.Window.Seconds < 5 {
 		return move{soon: watchLook}
@@ -50,7 +50,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 // verified ends the trial of one other limit: back, unless it serves the
 // objective better. What the peak was when it was measured is carried along with
 // the throughput at the limit in force, so that small losses do not add up.
-func (l *Learner) verified(cfg Config, at time.Duration, low, high int, service time.Duration) move {
+func (l *Learner) verified(at time.Duration) move {
 	l.Episode, l.Verify = false, false
 	other, base := l.Current, Trial{}
 	for i := range l.Trials {
@@ -79,9 +79,6 @@ func (l *Learner) verified(cfg Config, at time.Duration, low, high int, service 
 	l.BestX = other.rate()
 	l.Knee.N = other.N
 	l.Knee.Lower, l.Knee.Upper = min(l.Knee.Lower, other.N), max(l.Knee.Upper, other.N)
-	l.Store.Forget(0)
-	l.Window, l.Far = Trial{}, 0
-	l.VerifyEvery = verifyFirst
-	l.VerifyAt = at + l.VerifyEvery
+	l.rest(at)
 	return move{limit: other.N, reason: reason}
 }
