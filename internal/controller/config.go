@@ -49,8 +49,8 @@ const (
 	fastLook = 100 * time.Millisecond
 
 	// watchLook is how often to look while callers queue at a limit that is
-	// known to be right: a change of the curve shall be noticed in a second.
-	watchLook = 500 * time.Millisecond
+	// known to be right: a change of the load shall be noticed in half a second.
+	watchLook = 200 * time.Millisecond
 
 	// saturatedFor is how long callers must have queued without a break before
 	// the limit is moved to learn: shorter is a burst.

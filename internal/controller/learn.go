@@ -37,6 +37,9 @@ type Learner struct {
 	Noise     Noise            // of throughput, pooled over all trials
 	From      time.Duration    // measuring starts: before it, the pool settles
 
+	Memories [memories]Memory // of the loads of earlier episodes
+	Recalled int              // 1 + the index of the memory whose limit is being tried; 0: none
+
 	Knee  model.Knee // what the last episode found
 	PeakX float64    // throughput there, per second
 	BestX float64    // throughput measured at the limit it ended at
@@ -48,7 +51,8 @@ type Learner struct {
 
 	Store  model.Samples // evidence at the limit it ended at, for drift
 	Window Trial         // being gathered for the store
-	Far    int           // consecutive windows far off the throughput measured
+	Glance Trial         // being gathered to see a large change soon
+	Far    int           // consecutive glances far off the throughput measured
 
 	VerifyAt    time.Duration // when to try another limit again
 	VerifyEvery time.Duration
@@ -77,7 +81,8 @@ const (
 	// A change by this factor in consecutive windows is believed at once; a
 	// smaller one has to stand out of the noise (see model.Drift).
 	farRatio      = 1.5
-	farWindows    = 2
+	farLeast      = 1.2
+	farGlances    = 2
 	storeHalfLife = 2 * time.Minute
 
 	// stillRising is the slope of log X on log n above which throughput still
@@ -133,7 +138,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 		return m
 	}
 	if l.Known {
-		return l.watch(at, w, limit, low, high, service)
+		return l.watch(cfg, at, w, limit, low, high, callers, est)
 	}
 	if at-l.SaturatedSince < saturatedFor {
 		return move{soon: fastLook}
@@ -154,7 +159,7 @@ func (l *Learner) crowd(w window, est model.Estimate) bool {
 // broken off when its queue went away goes on where it was: load that comes in
 // bursts shorter than an episode is learned over several of them.
 func (l *Learner) begin(at time.Duration, limit, low int) move {
-	l.Episode, l.Verify, l.Base, l.IdleFor = true, false, limit, 0
+	l.Episode, l.Verify, l.Recalled, l.Base, l.IdleFor = true, false, 0, limit, 0
 	l.Resumed = l.Trials > 0 && l.BrokenOff > 0 && at-l.BrokenOff < resumeWithin
 	l.BrokenOff = 0
 	if !l.Resumed {
@@ -177,13 +182,12 @@ func (l *Learner) try(at time.Duration, n int, service time.Duration, reason siz
 
 // trial continues the measurement of the current limit.
 func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, low, high int, callers float64, est model.Estimate) move {
-	service := est.Service
 	stay := move{limit: l.Current.N, reason: sizing.Learning, soon: fastLook}
 	if !saturated {
 		// The queue is gone. A short gap may be a lull; a longer one means
 		// that this limit serves the demand, or that the demand is gone.
 		l.IdleFor += w.Elapsed
-		if l.IdleFor > max(time.Second, 3*service) && at > l.From {
+		if l.IdleFor > max(time.Second, 3*est.Service) && at > l.From {
 			return l.settle(at)
 		}
 		return stay
@@ -205,6 +209,11 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, 
 	if !l.done() {
 		return stay
 	}
+	return l.file(cfg, at, low, high, callers, est)
+}
+
+// file keeps the trial that is done and goes on to the next one, or ends.
+func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers float64, est model.Estimate) move {
 	l.Noise.learn(l.Current)
 	if l.Resumed {
 		l.Resumed = false
@@ -216,12 +225,38 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, 
 	if l.Verify {
 		return l.verified(at)
 	}
+	if m, ok := l.known(at, low, high, est.Service); ok {
+		return m
+	}
 	low = max(low, min(l.Low, high))
 	n := l.next(cfg, low, min(high, max(low, int(callers)-1)), est.Prior)
 	if n == 0 || l.Trials == maxTrials {
 		return l.conclude(cfg, at, low, high)
 	}
-	return l.try(at, n, service, sizing.Learning)
+	return l.try(at, n, est.Service, sizing.Learning)
+}
+
+// known goes to the limit remembered for the load that the first trial looks
+// like, and stays there if the trial there agrees. ok is false when nothing is
+// remembered of such a load.
+func (l *Learner) known(at time.Duration, low, high int, service time.Duration) (m move, ok bool) {
+	if l.Recalled > 0 {
+		memory := &l.Memories[l.Recalled-1]
+		l.Recalled = 0
+		return l.adopt(at, memory, l.Current)
+	}
+	if l.Trials > 1 {
+		return move{}, false
+	}
+	i := l.recall(l.Current, low, high)
+	if i < 0 {
+		return move{}, false
+	}
+	if n := l.Memories[i].Knee.N; n != l.Current.N {
+		l.Recalled = i + 1
+		return l.try(at, n, service, sizing.Learning), true
+	}
+	return l.adopt(at, &l.Memories[i], l.Current)
 }
 
 // done tells whether the current trial is known well enough.
@@ -247,16 +282,21 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	if l.Trials == 0 {
 		return move{limit: min(max(l.Base, low), high), reason: sizing.Learning}
 	}
-	n := l.choose(cfg.Objective)
+	n := min(max(l.choose(cfg.Objective), low), high)
+	l.remember(at)
 	l.rest(at)
-	reason := sizing.ServerSaturated
+	return move{limit: n, reason: l.came(n)}
+}
+
+// came is the reason of an episode that ends at n.
+func (l *Learner) came(n int) sizing.Reason {
 	switch {
 	case n < l.Base:
-		reason = sizing.PastKnee
+		return sizing.PastKnee
 	case n > l.Base:
-		reason = sizing.BelowKnee
+		return sizing.BelowKnee
 	}
-	return move{limit: min(max(n, low), high), reason: reason}
+	return sizing.ServerSaturated
 }
 
 // rest stays at a limit from now on: it is watched from an empty store, and
@@ -265,7 +305,7 @@ func (l *Learner) rest(at time.Duration) {
 	l.Known = true
 	l.Store.HalfLife = storeHalfLife
 	l.Store.Forget(0) // what is known of the noise stays
-	l.Window, l.Far = Trial{}, 0
+	l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
 	l.VerifyEvery = verifyFirst
 	l.VerifyAt = at + l.VerifyEvery
 }
@@ -308,7 +348,13 @@ func (l *Learner) interval(choice, best int) model.Knee {
 // settle ends an episode whose queue went away: the limit in force serves the
 // demand, unless it was measured and found clearly worse than another.
 func (l *Learner) settle(at time.Duration) move {
-	l.Episode, l.Known = false, false
+	l.Episode = false
+	if l.Verify { // the knee is known; the trial of another limit is only put off
+		l.Verify = false
+		l.VerifyAt = at + l.VerifyEvery
+		return move{limit: l.Base, reason: sizing.Steady}
+	}
+	l.Known = false
 	l.BrokenOff = at
 	n := l.Current.N
 	if best := l.best(); best >= 0 {

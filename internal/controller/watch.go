@@ -10,19 +10,25 @@ import (
 
 // watch looks, at the limit an episode ended at, for a change of the curve, and
 // now and then tries another limit.
-func (l *Learner) watch(at time.Duration, w window, limit, low, high int, service time.Duration) move {
+func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high int, callers float64, est model.Estimate) move {
+	if t, far := l.glance(w, limit); far {
+		l.Known = false
+		m := l.begin(at, limit, low)
+		l.Current = t
+		l.Current.N = limit
+		if l.done() {
+			m = l.file(cfg, at, low, high, callers, est)
+		}
+		m.reason = sizing.CapacityChanged
+		return m
+	}
 	l.Window.add(w)
 	if l.Window.Seconds < 0.45 || l.Window.Completions < 30 && l.Window.Seconds < 5 {
 		return move{soon: watchLook}
 	}
 	t := l.Window
 	l.Window = Trial{}
-	if math.Abs(math.Log(math.Max(t.Completions, 0.5)/t.Seconds/l.BestX)) > math.Log(farRatio) {
-		l.Far++
-	} else {
-		l.Far = 0
-	}
-	if l.Store.Add(at, t.InUse/t.Seconds, t.Completions, t.Seconds) != model.Unchanged || l.Far == farWindows {
+	if l.Store.Add(at, t.InUse/t.Seconds, t.Completions, t.Seconds) != model.Unchanged {
 		l.Known = false
 		m := l.begin(at, limit, low)
 		m.reason = sizing.CapacityChanged
@@ -44,7 +50,43 @@ func (l *Learner) watch(at time.Duration, w window, limit, low, high int, servic
 		l.VerifyAt = at + verifyMost
 		return move{}
 	}
-	return l.try(at, n, service, sizing.Learning)
+	return l.try(at, n, est.Service, sizing.Learning)
+}
+
+// glance notices a large change soon: two short windows in a row that are both
+// far from the throughput measured: by a factor, by five standard errors, or as
+// another load that is remembered would be. It returns the second one, which has nothing
+// of the load before. A stall is one window, however long: windows are counted in
+// completions.
+func (l *Learner) glance(w window, limit int) (t Trial, far bool) {
+	l.Glance.add(w)
+	if l.Glance.Seconds < 0.18 || l.Glance.Completions < 30 && l.Glance.Seconds < 5 {
+		return t, false
+	}
+	t, l.Glance = l.Glance, Trial{}
+	doubt := l.error(&t)
+	apart := math.Abs(math.Log(math.Max(t.Completions, 0.5) / t.Seconds / l.BestX))
+	if apart <= math.Log(farRatio) && (apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)) {
+		l.Far = 0
+		return t, false
+	}
+	l.Far++
+	return t, l.Far >= farGlances
+}
+
+// another tells whether a window at a limit, a log ratio apart from the throughput
+// measured there, is better explained by another load that is remembered: by a
+// log likelihood ratio of 4, odds of 50 to 1, for each of two windows.
+func (l *Learner) another(t Trial, limit int, apart, doubt float64) bool {
+	for i := range l.Memories {
+		if x, ok := l.Memories[i].at(limit); ok {
+			other := math.Log(t.rate() / x)
+			if apart*apart-other*other > 2*4*doubt*doubt {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // verified ends the trial of one other limit: back, unless it serves the
@@ -79,6 +121,7 @@ func (l *Learner) verified(at time.Duration) move {
 	l.BestX = other.rate()
 	l.Knee.N = other.N
 	l.Knee.Lower, l.Knee.Upper = min(l.Knee.Lower, other.N), max(l.Knee.Upper, other.N)
+	l.correct(at)
 	l.rest(at)
 	return move{limit: other.N, reason: reason}
 }

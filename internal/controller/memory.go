@@ -1,0 +1,130 @@
+package controller
+
+import (
+	"math"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/model"
+)
+
+// A service often alternates between a few kinds of load: the hour of the
+// searches and the hour of the imports. The curve of each is kept, so that a load
+// that comes back costs one trial, not an episode. Which load it is shows in the
+// throughput at the limit in force; whether that was right, in the throughput at
+// the limit remembered for it. A memory that is contradicted there is not
+// believed, and the episode goes on as if there were none.
+
+const (
+	memories = 4 // kinds of load kept; the one not used for longest makes room
+
+	// sameLoad is how far apart two throughputs at one limit may be and still
+	// be one load's: noise of a short trial and slow drift of the machine are
+	// within 25 %, other queries seldom are.
+	sameLoad = 1.25
+)
+
+// Memory is what an episode learned of one kind of load.
+type Memory struct {
+	Trials   int // measured; 0: nothing is remembered here
+	Measured [maxTrials]Trial
+	Knee     model.Knee
+	PeakX    float64 // per second
+	BestX    float64 // per second, at the knee
+	Used     time.Duration
+}
+
+// at is the throughput that the remembered curve has at limit n: straight in logs
+// between its trials. ok is false outside of them, where it says nothing.
+func (m *Memory) at(n int) (x float64, ok bool) {
+	for i := range m.Trials {
+		t := &m.Measured[i]
+		switch {
+		case t.N == n:
+			return t.rate(), true
+		case t.N < n || i == 0:
+			continue
+		}
+		b := &m.Measured[i-1]
+		part := math.Log(float64(n)/float64(b.N)) / math.Log(float64(t.N)/float64(b.N))
+		return b.rate() * math.Pow(t.rate()/b.rate(), part), b.rate() > 0 && t.rate() > 0
+	}
+	return 0, false
+}
+
+// remember files what this episode learned, in place of what was known of the
+// same load.
+func (l *Learner) remember(at time.Duration) {
+	if l.Trials < 2 || !(l.BestX > 0) {
+		return
+	}
+	place := 0
+	for i := range l.Memories {
+		m := &l.Memories[i]
+		if m.Trials > 0 && l.resembles(m) {
+			place = i
+			break
+		}
+		if p := &l.Memories[place]; p.Trials > 0 && (m.Trials == 0 || m.Used < p.Used) {
+			place = i
+		}
+	}
+	l.Memories[place] = Memory{Trials: l.Trials, Measured: l.Measured, Knee: l.Knee, PeakX: l.PeakX, BestX: l.BestX, Used: at}
+}
+
+// correct moves the remembered limit of this load to the one in force, which a
+// trial of another limit found to be better.
+func (l *Learner) correct(at time.Duration) {
+	for i := range l.Memories {
+		if m := &l.Memories[i]; m.Trials > 0 && l.resembles(m) {
+			m.Knee, m.PeakX, m.BestX, m.Used = l.Knee, l.PeakX, l.BestX, at
+			return
+		}
+	}
+}
+
+// resembles tells whether the trials of this episode are of the load remembered:
+// on the whole no further apart than one load's are.
+func (l *Learner) resembles(m *Memory) bool {
+	sum, n := 0.0, 0
+	for i := range l.Trials {
+		if x, ok := m.at(l.Measured[i].N); ok && l.Measured[i].Completions > 0 {
+			sum += math.Abs(math.Log(l.Measured[i].rate() / x))
+			n++
+		}
+	}
+	return n > 0 && sum <= float64(n)*math.Log(sameLoad)
+}
+
+// recall is the index of the remembered load whose throughput at a trial's limit
+// is the nearest to it, −1 when none is near, or its limit is outside the walls.
+func (l *Learner) recall(t Trial, low, high int) int {
+	found, least := -1, math.Log(sameLoad)
+	for i := range l.Memories {
+		m := &l.Memories[i]
+		if m.Trials == 0 || m.Knee.N < low || m.Knee.N > high {
+			continue
+		}
+		if x, ok := m.at(t.N); ok && t.Completions > 0 {
+			if apart := math.Abs(math.Log(t.rate() / x)); apart < least {
+				found, least = i, apart
+			}
+		}
+	}
+	return found
+}
+
+// adopt ends an episode at the limit remembered for this load, whose throughput
+// was just measured, if that agrees; ok is false otherwise. What the limit in
+// force gives is taken from now, what the others give, from then, in proportion.
+func (l *Learner) adopt(at time.Duration, m *Memory, now Trial) (mv move, ok bool) {
+	scale := now.rate() / m.BestX
+	if !(math.Abs(math.Log(scale)) < math.Log(sameLoad)) {
+		return move{}, false
+	}
+	m.Used = at
+	l.Trials, l.Measured = m.Trials, m.Measured
+	l.Knee, l.PeakX, l.BestX = m.Knee, m.PeakX*scale, now.rate()
+	l.Episode = false
+	l.rest(at)
+	return move{limit: m.Knee.N, reason: l.came(m.Knee.N)}, true
+}

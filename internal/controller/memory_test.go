@@ -1,0 +1,82 @@
+package controller_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/controller"
+)
+
+// reached runs until the limit has served 92 % of the peak for a second, and
+// returns how long that took.
+func reached(p *plant, s controller.State, peak float64) (controller.State, time.Duration) {
+	begun := p.at
+	for held := time.Duration(0); held < time.Second && p.at-begun < time.Minute; {
+		was := p.at
+		s = p.run(config(), s, 100*time.Millisecond, nil)
+		if p.curve(float64(p.limit)) >= 0.92*peak {
+			held += p.at - was
+		} else {
+			held = 0
+		}
+	}
+	return s, p.at - begun - time.Second
+}
+
+func TestALoadThatComesBackIsRecognisedWithinTwoSeconds(t *testing.T) {
+	slow := 0
+	for seed := range uint64(20) {
+		p := newPlant(pureSearch, 150, 100, 0.03, seed)
+		s := p.run(config(), controller.State{}, 30*time.Second, nil)
+		p.curve = holdingSearch
+		s = p.run(config(), s, 30*time.Second, nil)
+		for i := range 6 {
+			peak := 4098.0
+			p.curve = pureSearch
+			if i%2 == 1 {
+				p.curve, peak = holdingSearch, 2286
+			}
+			var took time.Duration
+			if s, took = reached(p, s, peak); took > 2*time.Second {
+				t.Logf("seed %d, shift %d: %s", seed, i, took)
+				slow++
+			}
+			s = p.run(config(), s, 10*time.Second, nil)
+		}
+	}
+	if slow > 12 {
+		t.Errorf("%d of 120 shifts to a known load took more than two seconds", slow)
+	}
+}
+
+func TestAMemoryThatIsContradictedIsNotBelieved(t *testing.T) {
+	p := newPlant(pureSearch, 150, 100, 0.02, 3)
+	s := p.run(config(), controller.State{}, 30*time.Second, nil)
+	knee := p.limit
+	// As slow as the search at its knee, so that it looks like it there; but it
+	// rises on and on.
+	p.curve = holdingSearch
+	s = p.run(config(), s, 30*time.Second, nil)
+	p.curve = func(n float64) float64 { return pureSearch(float64(knee)) * n / float64(knee) }
+	s, took := reached(p, s, p.curve(100))
+	if took > 15*time.Second {
+		t.Errorf("the limit is %d after %s; a curve that only looked like a known one was not learned", p.limit, took)
+	}
+}
+
+func TestATrialOfAnotherLimitWhoseQueueGoesAwayReturnsToTheKnownLimit(t *testing.T) {
+	p := newPlant(pureSearch, 150, 100, 0.02, 1)
+	s := p.run(config(), controller.State{}, 30*time.Second, nil)
+	knee := p.limit
+	for !s.Learn.Verify {
+		s = p.run(config(), s, 100*time.Millisecond, nil)
+		if p.at > 5*time.Minute {
+			t.Fatal("no other limit was tried within five minutes; the test proves nothing")
+		}
+	}
+	p.callers = 1
+	s = p.run(config(), s, 5*time.Second, nil)
+	if p.limit != knee || !s.Learn.Known {
+		t.Errorf("the limit is %d (known: %t), want the knee of %d", p.limit, s.Learn.Known, knee)
+	}
+}
