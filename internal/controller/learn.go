@@ -44,6 +44,8 @@ type Learner struct {
 	PeakX float64    // throughput there, per second
 	BestX float64    // throughput measured at the limit it ended at
 
+	BaseSeconds float64 // that BestX rests on
+
 	SaturatedSince time.Duration // since when callers have queued without a break
 	Saturated      bool
 	Crowded        time.Duration // for how long the server has been crowded without a queue
@@ -53,6 +55,12 @@ type Learner struct {
 	Window Trial         // being gathered for the store
 	Glance Trial         // being gathered to see a large change soon
 	Far    int           // consecutive glances far off the throughput measured
+
+	// A drift of throughput that led to the same knee was the machine's, not the
+	// load's: each such alarm doubles the time until the next is believed.
+	Drifted    bool // the episode was started by a drift
+	DriftAt    time.Duration
+	DriftEvery time.Duration
 
 	VerifyAt    time.Duration // when to try another limit again
 	VerifyEvery time.Duration
@@ -82,6 +90,7 @@ const (
 	// smaller one has to stand out of the noise (see model.Drift).
 	farRatio      = 1.5
 	farLeast      = 1.2
+	baseSeconds   = 5.0 // of evidence for the throughput that changes are seen against
 	farGlances    = 2
 	storeHalfLife = 2 * time.Minute
 
@@ -159,7 +168,7 @@ func (l *Learner) crowd(w window, est model.Estimate) bool {
 // broken off when its queue went away goes on where it was: load that comes in
 // bursts shorter than an episode is learned over several of them.
 func (l *Learner) begin(at time.Duration, limit, low int) move {
-	l.Episode, l.Verify, l.Recalled, l.Base, l.IdleFor = true, false, 0, limit, 0
+	l.Episode, l.Verify, l.Recalled, l.Drifted, l.Base, l.IdleFor = true, false, 0, false, limit, 0
 	l.Resumed = l.Trials > 0 && l.BrokenOff > 0 && at-l.BrokenOff < resumeWithin
 	l.BrokenOff = 0
 	if !l.Resumed {
@@ -245,7 +254,7 @@ func (l *Learner) known(at time.Duration, low, high int, service time.Duration) 
 		l.Recalled = 0
 		return l.adopt(at, memory, l.Current)
 	}
-	if l.Trials > 1 {
+	if l.Trials > 1 || l.Drifted { // a small change looks like the load it was a change of
 		return move{}, false
 	}
 	i := l.recall(l.Current, low, high)
@@ -285,6 +294,12 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	n := min(max(l.choose(cfg.Objective), low), high)
 	l.remember(at)
 	l.rest(at)
+	if !l.Drifted || 2*n > 3*l.Base || 2*l.Base > 3*n {
+		l.DriftEvery = 0
+	} else {
+		l.DriftEvery = min(max(2*l.DriftEvery, verifyFirst), verifyMost)
+	}
+	l.DriftAt = at + l.DriftEvery
 	return move{limit: n, reason: l.came(n)}
 }
 
@@ -306,6 +321,7 @@ func (l *Learner) rest(at time.Duration) {
 	l.Store.HalfLife = storeHalfLife
 	l.Store.Forget(0) // what is known of the noise stays
 	l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
+	l.BaseSeconds = trialLeast
 	l.VerifyEvery = verifyFirst
 	l.VerifyAt = at + l.VerifyEvery
 }

@@ -58,7 +58,7 @@ func TestAMemoryThatIsContradictedIsNotBelieved(t *testing.T) {
 	p.curve = holdingSearch
 	s = p.run(config(), s, 30*time.Second, nil)
 	p.curve = func(n float64) float64 { return pureSearch(float64(knee)) * n / float64(knee) }
-	s, took := reached(p, s, p.curve(100))
+	_, took := reached(p, s, p.curve(100))
 	if took > 15*time.Second {
 		t.Errorf("the limit is %d after %s; a curve that only looked like a known one was not learned", p.limit, took)
 	}

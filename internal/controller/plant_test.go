@@ -42,6 +42,8 @@ type plant struct {
 	curve   curve
 	callers int
 	noise   float64 // relative, of the throughput of one second
+	drift   float64 // relative, of throughput that wanders over about five seconds, as beside other tenants
+	wander  float64 // where it is now
 	rng     *rand.Rand
 
 	at         time.Duration
@@ -96,7 +98,11 @@ func (p *plant) advance(dt time.Duration) {
 	p.at += dt
 	sec := dt.Seconds()
 	n := float64(min(p.limit, p.callers))
-	x := p.curve(n) * (1 + p.noise/math.Sqrt(sec)*p.rng.NormFloat64())
+	if p.drift > 0 { // an Ornstein-Uhlenbeck process
+		keep := math.Exp(-sec / 5)
+		p.wander = keep*p.wander + p.drift*math.Sqrt(1-keep*keep)*p.rng.NormFloat64()
+	}
+	x := p.curve(n) * (1 + p.noise/math.Sqrt(sec)*p.rng.NormFloat64()) * math.Exp(p.wander)
 	done := math.Max(0, x*sec)
 	p.served += done
 	whole := int64(p.served) - p.c.Completions

@@ -194,6 +194,9 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	}
 	if d.Limit > high {
 		d.Limit, d.Bound = high, allowed.HighBy
+		if d.Reason == sizing.Steady || d.Reason == sizing.ServerSaturated {
+			d.Reason = sizing.Bounded
+		}
 	}
 	s.fit(cfg, o, allowed, d)
 	switch {

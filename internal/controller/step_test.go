@@ -162,6 +162,21 @@ func TestTheServersRoomIsAWall(t *testing.T) {
 	}
 }
 
+func TestAWallThatComesNearerTakesTheLimitWithItAndIsNamed(t *testing.T) {
+	p := newPlant(pureSearch, 5, 100, 0.02, 1) // nobody queues
+	s := p.run(config(), controller.State{}, 5*time.Second, nil)
+	p.server.MaxConnections, p.server.Others = 100, 56 // room for 100 − 3 − 56 − 1
+	var moved []controller.Decision
+	p.run(config(), s, 5*time.Second, func(o controller.Observation, d controller.Decision) {
+		if d.Limit != o.Gauges.Limit {
+			moved = append(moved, d)
+		}
+	})
+	if len(moved) != 1 || moved[0].Limit != 40 || moved[0].Reason != sizing.Bounded || moved[0].Bound != sizing.ServerBound {
+		t.Errorf("moved by %+v, want once, to 40, reason bounded, bound server", moved)
+	}
+}
+
 // TestTheChoiceIsGoodOnMeasuredCurves visits the points by the controller's own
 // policy: the plant serves what the table says (straight in logs between its
 // points), with 2 % of noise, to more callers than the largest n, and the

@@ -28,9 +28,10 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	}
 	t := l.Window
 	l.Window = Trial{}
-	if l.Store.Add(at, t.InUse/t.Seconds, t.Completions, t.Seconds) != model.Unchanged {
+	if l.Store.Add(at, t.InUse/t.Seconds, t.Completions, t.Seconds) != model.Unchanged && at >= l.DriftAt {
 		l.Known = false
 		m := l.begin(at, limit, low)
+		l.Drifted = true
 		m.reason = sizing.CapacityChanged
 		return m
 	}
@@ -64,14 +65,28 @@ func (l *Learner) glance(w window, limit int) (t Trial, far bool) {
 		return t, false
 	}
 	t, l.Glance = l.Glance, Trial{}
-	doubt := l.error(&t)
+	doubt := math.Max(l.error(&t), l.Store.Drift.Noise()/math.Sqrt(t.Seconds)) // within a trial, and over minutes
 	apart := math.Abs(math.Log(math.Max(t.Completions, 0.5) / t.Seconds / l.BestX))
 	if apart <= math.Log(farRatio) && (apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)) {
 		l.Far = 0
+		l.settleBase(t)
 		return t, false
 	}
 	l.Far++
 	return t, l.Far >= farGlances
+}
+
+// settleBase refines the throughput to compare with by the first seconds at rest:
+// a trial is short, and may have met the machine at a good or a bad moment. It
+// ends there, so that a slow loss is not taken for a new normal.
+func (l *Learner) settleBase(t Trial) {
+	if l.BaseSeconds >= baseSeconds {
+		return
+	}
+	x := (l.BestX*l.BaseSeconds + t.Completions) / (l.BaseSeconds + t.Seconds)
+	l.PeakX *= x / l.BestX
+	l.BestX = x
+	l.BaseSeconds += t.Seconds
 }
 
 // another tells whether a window at a limit, a log ratio apart from the throughput

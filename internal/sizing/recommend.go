@@ -19,7 +19,7 @@ type Recommendation struct {
 	Min int `json:"min"` // connections worth keeping warm
 
 	Guideline int   `json:"guideline"` // what the vector-count rule would say
-	Bound     Bound `json:"bound"`     // the wall that clipped Max
+	Bound     Bound `json:"bound"`     // the wall that clipped Max, or the knee where demand is above it
 }
 
 // Headroom is what a max leaves above the limit that is wanted: room to learn
@@ -62,6 +62,9 @@ func Recommend(in Input) Recommendation {
 	r.Upper = max(r.Upper, r.Target)
 
 	r.Max, r.Bound = allowed.Clip(ceilInt(float64(wanted) * Headroom))
+	if r.Bound == NoBound && e.Knee.Identified && demand(e.DemandUpper) > e.Knee.N {
+		r.Bound = CapacityBound
+	}
 	clip := func(n int) int { return min(n, allowed.High) }
 	r.Lower, r.Target, r.Upper = clip(r.Lower), clip(r.Target), clip(r.Upper)
 	r.Min = minFor(in, r)

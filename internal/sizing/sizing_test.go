@@ -82,8 +82,8 @@ func TestAKneeCapsWhatDemandAsksFor(t *testing.T) {
 		t.Errorf("by demand alone: %+v, want 40–90–140 and a max a third above 140", r)
 	}
 	in.Estimate.Knee = model.Knee{N: 8, Lower: 6, Upper: 11, Identified: true}
-	if r := sizing.Recommend(in); r.Lower != 6 || r.Target != 8 || r.Upper != 11 || r.Max != 11 || r.Bound != sizing.NoBound {
-		t.Errorf("with a knee at 8: %+v, want 6–8–11 and max 11", r)
+	if r := sizing.Recommend(in); r.Lower != 6 || r.Target != 8 || r.Upper != 11 || r.Max != 11 || r.Bound != sizing.CapacityBound {
+		t.Errorf("with a knee at 8: %+v, want 6–8–11 and max 11, bound by capacity", r)
 	}
 	in.Walls.Ceiling = 5
 	if r := sizing.Recommend(in); r.Max != 5 || r.Target != 5 || r.Bound != sizing.CeilingBound {

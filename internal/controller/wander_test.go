@@ -1,0 +1,44 @@
+package controller_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/controller"
+)
+
+// TestAMachineThatWandersIsNotTakenForAnotherLoad runs beside other tenants:
+// throughput at any limit wanders by 5 % within seconds, on top of 5 % of noise
+// from one second to the next.
+func TestAMachineThatWandersIsNotTakenForAnotherLoad(t *testing.T) {
+	const seeds, minutes = 20, 3
+	for _, c := range []struct {
+		name  string
+		curve curve
+		peak  float64
+	}{{"pure search", pureSearch, 4098}, {"search in a held transaction", holdingSearch, 2286}} {
+		for _, start := range []int{4, 100} {
+			t.Run(fmt.Sprintf("%s from %d", c.name, start), func(t *testing.T) {
+				lost, moves := 0.0, 0
+				for seed := range uint64(seeds) {
+					p := newPlant(c.curve, 150, start, 0.05, seed)
+					p.drift = 0.05
+					s := p.run(config(), controller.State{}, 20*time.Second, nil)
+					before := p.moves
+					for range minutes * 6 {
+						s = p.run(config(), s, 10*time.Second, nil)
+						lost += 1 - c.curve(float64(p.limit))/c.peak
+					}
+					moves += p.moves - before
+				}
+				if lost /= seeds * minutes * 6; lost > 0.05 {
+					t.Errorf("%.1f %% of the peak are lost on average, want at most 5 %%", 100*lost)
+				}
+				if perMinute := float64(moves) / seeds / minutes; perMinute > 2 {
+					t.Errorf("%.1f moves a minute, want at most 2", perMinute)
+				}
+			})
+		}
+	}
+}
