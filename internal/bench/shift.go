@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pgautotune/autotune/internal/host"
 	"github.com/pgautotune/autotune/internal/load"
 )
 
@@ -59,9 +58,7 @@ func (b *bench) through(ctx context.Context, f *field, i int, phases []load.Work
 	f.from[i], f.changesBefore[i] = time.Now(), watch.changes
 
 	rec := load.NewRecorder()
-	machine := host.New()
-	_, _ = machine.Read(ctx)
-	from, cpuFrom := rec.Tally(), ownCPU()
+	counted := begin(ctx, rec)
 	row := &f.rows[i]
 	var slowest time.Duration
 	all := true
@@ -83,21 +80,9 @@ func (b *bench) through(ctx context.Context, f *field, i int, phases []load.Work
 			slowest, all = max(slowest, took), all && ok
 		}
 	}
-	to, cpuTo := rec.Tally(), ownCPU()
-	reading, _ := machine.Read(ctx)
+	m := counted.end(ctx)
 	if s.learns() {
 		row.converged(slowest, all)
-	}
-	part := to.Since(from)
-	seconds := to.At.Sub(from.At).Seconds()
-	m := measured{
-		throughput: float64(part.Completed) / seconds,
-		p50:        part.Times.Quantile(0.5), p99: part.Times.Quantile(0.99),
-		completed: part.Completed, failed: part.Failed, abandoned: part.Abandoned, failures: rec.Failures(),
-		cpu: cpuUse{own: (cpuTo - cpuFrom).Seconds() / seconds / float64(max(1, reading.Cores)), machine: -1},
-	}
-	if reading.CPUKnown {
-		m.cpu.machine = reading.CPU
 	}
 	f.take(i, m)
 	return nil

@@ -38,36 +38,58 @@ func drive(ctx context.Context, s *subject, w load.Workload, shape load.Shape, l
 		ended <- load.Run(ctx, s.target(), s.wrap(w), shape, length, seed, s.ordinals(ordinalsPerSlice), rec)
 	}()
 
-	machine := host.New()
 	if err := until(ctx, start.Add(uncounted)); err != nil {
 		<-ended
 		return measured{}, err
 	}
-	_, _ = machine.Read(ctx)
-	from, cpuFrom := rec.Tally(), ownCPU()
+	counted := begin(ctx, rec)
 	if err := until(ctx, start.Add(length)); err != nil {
 		<-ended
 		return measured{}, err
 	}
-	to, cpuTo := rec.Tally(), ownCPU()
-	reading, _ := machine.Read(ctx)
+	m := counted.end(ctx)
 	err := <-ended
 
-	// Throughput is of the counted part. Response times are also those of the
-	// requests that ended after it: cut off there, the slow would be missing.
+	// Throughput is of the counted part. Response times and failures are also
+	// those of the requests that ended after it: cut off there, the slow would be
+	// missing.
 	end := rec.Tally()
-	part, all := to.Since(from), end.Since(from)
-	seconds := to.At.Sub(from.At).Seconds()
+	all := end.Since(counted.from)
+	m.p50, m.p99 = all.Times.Quantile(0.50), all.Times.Quantile(0.99)
+	m.failed, m.abandoned, m.failures = end.Failed, end.Abandoned, rec.Failures()
+	return m, err
+}
+
+// count is a part of a run that is being counted.
+type count struct {
+	rec     *load.Recorder
+	machine *host.Reader
+	from    *load.Tally
+	cpu     time.Duration
+}
+
+func begin(ctx context.Context, rec *load.Recorder) *count {
+	c := &count{rec: rec, machine: host.New()}
+	_, _ = c.machine.Read(ctx) // CPU is a difference of two readings
+	c.from, c.cpu = rec.Tally(), ownCPU()
+	return c
+}
+
+func (c *count) end(ctx context.Context) measured {
+	to, cpu := c.rec.Tally(), ownCPU()
+	reading, _ := c.machine.Read(ctx)
+	part := to.Since(c.from)
+	seconds := to.At.Sub(c.from.At).Seconds()
 	m := measured{
 		throughput: float64(part.Completed) / seconds,
-		p50:        all.Times.Quantile(0.50), p99: all.Times.Quantile(0.99),
-		completed: part.Completed, failed: end.Failed, abandoned: end.Abandoned, failures: rec.Failures(),
-		cpu: cpuUse{own: (cpuTo - cpuFrom).Seconds() / seconds / float64(max(1, reading.Cores)), machine: -1},
+		p50:        part.Times.Quantile(0.50), p99: part.Times.Quantile(0.99),
+		completed: part.Completed, failed: part.Failed, abandoned: part.Abandoned, failures: c.rec.Failures(),
+		cpu: cpuUse{own: (cpu - c.cpu).Seconds() / seconds / float64(max(1, reading.Cores)), machine: -1},
 	}
 	if reading.CPUKnown {
 		m.cpu.machine = reading.CPU
 	}
-	return m, err
+	return m
 }
 
 // ordinalsPerSlice is more than any slice uses.
