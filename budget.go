@@ -149,7 +149,9 @@ func (s *socket) hold() {
 		s.acquiredAt.Store(at - 1)
 		return
 	}
-	s.acquiredAt.Store(s.pool.now())
+	now := s.pool.now()
+	s.acquiredAt.Store(now)
+	s.pool.levels.change(now, inUseOf(s.pool.gate.state.Load()))
 	if s.short = unmeasured(at); s.short > 0 {
 		s.completed.Add(s.short)
 	}
@@ -161,7 +163,8 @@ func (s *socket) giveBack() bool {
 	at := s.acquiredAt.Load()
 	switch {
 	case at > 0:
-		held := max(0, s.pool.now()-at)
+		now := s.pool.now()
+		held := max(0, now-at)
 		if held < shortHold {
 			s.skip = shortEvery - 1
 		}
@@ -170,12 +173,24 @@ func (s *socket) giveBack() bool {
 		s.serviceSq.add(n, held)
 		s.completed.Add(1)
 		s.acquiredAt.Store(0)
+		s.book(now, n)
 		return true
 	case at&1 != 0:
 		s.acquiredAt.Store(at - 1)
 		return true
 	}
 	return false
+}
+
+// book counts n holds that ended now, before the permit goes back: to the first
+// in the queue if there is one, and then as many remain in use as before.
+func (s *socket) book(now, n int64) {
+	state := s.pool.gate.state.Load()
+	inUse := inUseOf(state)
+	s.pool.levels.leave(inUse, n)
+	if queuedOf(state) == 0 {
+		s.pool.levels.change(now, inUse-1)
+	}
 }
 
 // lingerTimeout bounds the wait for the server to close its end. A healthy

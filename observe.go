@@ -40,6 +40,7 @@ func (o *observer) observe(w *world) Observation {
 			InUseTime:     t.inUse,
 			SaturatedTime: time.Duration(g.stat.busyNanos),
 			ServiceTimeSq: t.serviceSq,
+			Levels:        p.levels.snapshot(now),
 		},
 		Gauges: controller.Gauges{
 			Limit: int(g.limit), Max: size.Max, Min: size.Min,

@@ -44,6 +44,7 @@ type Pool struct {
 	epoch   time.Time
 
 	gate     *gate
+	levels   levels
 	budget   *budget
 	ledger   ledger
 	routes   atomic.Pointer[routes]

@@ -44,6 +44,14 @@ const (
 	// minutes, so that a size follows the hour and not the minute.
 	historyHalfLife = 10 * time.Minute
 
+	// occupancyHalfLife of the evidence from the pool's own ups and downs: long
+	// enough to remember between two peaks of load what the peaks taught.
+	occupancyHalfLife = 5 * time.Minute
+
+	// naturalGap is the least time between two moves that follow it: at most
+	// two a minute.
+	naturalGap = 30 * time.Second
+
 	// fastLook is how often to look while learning: as often as a window can
 	// hold something countable at the 1,000 queries per second of a small server.
 	fastLook = 100 * time.Millisecond

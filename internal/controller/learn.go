@@ -99,6 +99,7 @@ const (
 	stillRising = 0.03
 
 	crowdedFor = 2 * time.Second // a few looks at the server agree
+	farBeyond  = 4               // times the prior, with the cores busy twice over, a limit is oversized beyond doubt
 
 	// resumeWithin is how long the trials of an unfinished episode serve: the
 	// half-life of what is stored of a finished one.
@@ -118,7 +119,6 @@ type move struct {
 // observe takes one window into account. limit is the pool's, low and high the
 // walls that bind it, callers the number in the pool (in use + queued).
 func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, high int, callers float64, est model.Estimate) move {
-	service := est.Service
 	saturated := w.saturated > 0.8 && w.inUse > 0.7*float64(min(limit, w.Limit))
 	switch {
 	case !saturated:
@@ -137,7 +137,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 	if l.Crowded >= crowdedFor {
 		l.begin(at, limit, low)
 		l.Crowded = 0
-		return l.try(at, max(low, int(0.8*w.inUse)), service, sizing.Learning)
+		return l.try(at, max(low, int(0.8*w.inUse)), est.Service, sizing.Learning)
 	}
 	if !saturated {
 		m := move{}
@@ -149,10 +149,17 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 	if l.Known {
 		return l.watch(cfg, at, w, limit, low, high, callers, est)
 	}
+	if est.Natural { // the knee is known without trying
+		return move{soon: watchLook}
+	}
 	if at-l.SaturatedSince < saturatedFor {
 		return move{soon: fastLook}
 	}
-	return l.begin(at, limit, low)
+	m := l.begin(at, limit, low)
+	if n := est.Prior + (est.Prior+1)/2; est.Prior > 0 && est.Crowded && limit >= farBeyond*est.Prior && n >= low {
+		m = l.try(at, n, est.Service, sizing.Learning) // the limit in force needs no measuring, it needs to go
+	}
+	return m
 }
 
 // crowd tells whether the server is crowded although nobody queues, because the
@@ -161,7 +168,8 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 // nothing about capacity then, but the census does, and it takes a queue, made by
 // a limit a little below what is in use, to learn more.
 func (l *Learner) crowd(w window, est model.Estimate) bool {
-	return est.Prior > 0 && est.Crowded && w.saturated < 0.05 && w.inUse >= 2*float64(est.Prior) && w.inUse >= 4
+	return est.Prior > 0 && est.Crowded && w.saturated < 0.05 && w.inUse >= 2*float64(est.Prior) && w.inUse >= 4 &&
+		w.inUse > 1.2*float64(est.Varied) // else its ups and downs show whether that does harm
 }
 
 // begin starts an episode by measuring the limit that is in force. One that was
@@ -282,7 +290,7 @@ func (l *Learner) done() bool {
 			return true
 		}
 	}
-	return l.error(t) < trialNoise || t.Seconds >= trialMost
+	return l.error(t) < trialNoise || t.Seconds >= trialMost && l.error(t) < 2*trialNoise
 }
 
 // conclude ends an episode at the limit that its trials recommend.

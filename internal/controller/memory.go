@@ -25,28 +25,30 @@ const (
 
 // Memory is what an episode learned of one kind of load.
 type Memory struct {
-	Trials   int // measured; 0: nothing is remembered here
-	Measured [maxTrials]Trial
-	Knee     model.Knee
-	PeakX    float64 // per second
-	BestX    float64 // per second, at the knee
-	Used     time.Duration
+	Trials int                // measured; 0: nothing is remembered here
+	N      [maxTrials]int32   // rising
+	X      [maxTrials]float64 // per second
+	Knee   model.Knee
+	PeakX  float64 // per second
+	BestX  float64 // per second, at the knee
+	Used   time.Duration
 }
 
 // at is the throughput that the remembered curve has at limit n: straight in logs
 // between its trials. ok is false outside of them, where it says nothing.
 func (m *Memory) at(n int) (x float64, ok bool) {
 	for i := range m.Trials {
-		t := &m.Measured[i]
-		switch {
-		case t.N == n:
-			return t.rate(), true
-		case t.N < n || i == 0:
+		switch above := int(m.N[i]); {
+		case above == n:
+			return m.X[i], m.X[i] > 0
+		case above < n:
 			continue
+		case i == 0:
+			return 0, false
 		}
-		b := &m.Measured[i-1]
-		part := math.Log(float64(n)/float64(b.N)) / math.Log(float64(t.N)/float64(b.N))
-		return b.rate() * math.Pow(t.rate()/b.rate(), part), b.rate() > 0 && t.rate() > 0
+		a, b := float64(m.N[i-1]), float64(m.N[i])
+		part := math.Log(float64(n)/a) / math.Log(b/a)
+		return m.X[i-1] * math.Pow(m.X[i]/m.X[i-1], part), m.X[i-1] > 0 && m.X[i] > 0
 	}
 	return 0, false
 }
@@ -68,7 +70,11 @@ func (l *Learner) remember(at time.Duration) {
 			place = i
 		}
 	}
-	l.Memories[place] = Memory{Trials: l.Trials, Measured: l.Measured, Knee: l.Knee, PeakX: l.PeakX, BestX: l.BestX, Used: at}
+	m := &l.Memories[place]
+	*m = Memory{Trials: l.Trials, Knee: l.Knee, PeakX: l.PeakX, BestX: l.BestX, Used: at}
+	for i := range l.Trials {
+		m.N[i], m.X[i] = int32(l.Measured[i].N), l.Measured[i].rate()
+	}
 }
 
 // correct moves the remembered limit of this load to the one in force, which a
@@ -122,7 +128,10 @@ func (l *Learner) adopt(at time.Duration, m *Memory, now Trial) (mv move, ok boo
 		return move{}, false
 	}
 	m.Used = at
-	l.Trials, l.Measured = m.Trials, m.Measured
+	l.Trials = m.Trials
+	for i := range m.Trials { // as if measured for a second each
+		l.Measured[i] = Trial{N: int(m.N[i]), Seconds: 1, Completions: m.X[i] * scale}
+	}
 	l.Knee, l.PeakX, l.BestX = m.Knee, m.PeakX*scale, now.rate()
 	l.Episode = false
 	l.rest(at)

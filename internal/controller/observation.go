@@ -1,6 +1,10 @@
 package controller
 
-import "time"
+import (
+	"time"
+
+	"github.com/pgautotune/autotune/internal/model"
+)
 
 // Observation is one look at the pool and, where they could be read, at the
 // server behind it and the host under it. It is plain data: the live tuner, the
@@ -49,6 +53,10 @@ type Counters struct {
 	// ServiceTimeSq is the sum over completions of (time held in seconds)²,
 	// in s²; with ServiceTime it gives the variability of service.
 	ServiceTimeSq float64 `json:"service_time_sq"`
+
+	// Levels is, by how many connections were in use, for how long so many
+	// were and how many came back out of it.
+	Levels model.Levels `json:"levels"`
 }
 
 // Gauges are the figures of the pool at one instant, in connections or callers.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/model"
 )
 
 // curve is a measured or computed throughput curve, X(n) per second.
@@ -108,6 +109,11 @@ func (p *plant) advance(dt time.Duration) {
 	whole := int64(p.served) - p.c.Completions
 	p.c.Completions += whole
 	p.c.Arrivals += whole
+	if n > 0 {
+		level := &p.c.Levels[model.LevelOf(int(n))]
+		level.Time += dt
+		level.Left += whole
+	}
 	queued := float64(p.callers) - n
 	p.c.InUseTime += time.Duration(n * float64(dt))
 	p.c.ServiceTime += time.Duration(n * float64(dt))

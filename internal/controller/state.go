@@ -17,6 +17,9 @@ type State struct {
 	Demand  model.Demand
 	History model.Histogram // of the true demand for connections, by time
 
+	Occupancy model.Occupancy // throughput by connections in use, from the pool's own ups and downs
+	NaturalAt time.Duration   // when it last moved the limit; 0: never
+
 	Limit int // as decided last; the pool's own may differ if moved by hand
 	Learn Learner
 

@@ -30,6 +30,9 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	// Observe: what happened since the last look.
 	w, usable := between(o.At, s.Counters, o.Counters, o.Gauges.Peak, o.Gauges.Limit, s.At)
 	usable = usable && !first
+	if usable {
+		s.Occupancy.Add(o.At, &s.Counters.Levels, &o.Counters.Levels)
+	}
 	s.Looks++
 	s.At, s.Counters = o.At, o.Counters
 
@@ -71,6 +74,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 // start adopts the pool as it is: its size is the first good one.
 func start(s State, o Observation) State {
 	s.History = model.NewHistogram(historyHalfLife)
+	s.Occupancy.HalfLife = occupancyHalfLife
 	s.Limit = o.Gauges.Limit
 	s.At = o.At
 	s.SeenAt = o.At
@@ -112,6 +116,13 @@ const censusWeight = 0.3
 
 func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	e := model.Estimate{Rates: s.Demand.Rates(), Knee: s.Learn.Knee, PeakThroughput: s.Learn.PeakX}
+	k, peak, best := s.Occupancy.Knee(cfg.Objective)
+	if k.Identified {
+		e.Knee, e.PeakThroughput, e.KneeThroughput, e.Natural = k, peak, best, true
+	}
+	if k.Identified || k.Missing == model.MissingAbove {
+		e.Varied = int(k.SeenMax)
+	}
 	e.DemandLower, e.DemandTarget, e.DemandUpper = s.History.Quantile(0.5), s.History.Quantile(0.95), s.History.Quantile(0.99)
 	if a := e.OfferedLoad; a > 0 && cfg.WaitObjective > 0 {
 		v := (e.Dispersion + e.ServiceCV2) / 2 // Allen and Cunneen
@@ -185,8 +196,11 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	m := s.Learn.observe(cfg, o.At, w, limit, low, high, callers, est)
 	if m.limit > 0 {
 		d.Limit, d.Reason = m.limit, m.reason
-	} else {
+	} else if s.natural(o, est, low, high, d); d.Limit == limit {
 		s.follow(w, est, o, high, d)
+	}
+	if m.reason == sizing.CapacityChanged {
+		s.Occupancy.Forget()
 	}
 	d.Next = m.soon
 	if !s.Learn.Episode {
@@ -205,43 +219,6 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	case d.Limit < limit || d.Max < o.Gauges.Max:
 		d.Action = Shrink
 	}
-}
-
-// followMost times the prior is as far as bursts alone raise a limit: far beyond
-// where the knee is expected, only measured throughput counts.
-const followMost = 4
-
-// follow raises the limit for demand that comes in bursts, too short to learn
-// from: as far as the Erlang formula and the peak ask for. A knee that was
-// learned stands, unless the queries have become other queries.
-func (s *State) follow(w window, est model.Estimate, o Observation, high int, d *Decision) {
-	if w.waited < 0.05 || w.saturated > 0.8 {
-		return
-	}
-	if o.Gauges.Connecting > 0 || o.Gauges.InUse+o.Gauges.Idle < d.Limit {
-		return // what is allowed already is not open yet
-	}
-	if s.Learn.Known && !s.otherQueries(w) {
-		return
-	}
-	want := max(est.Wanted, min(o.Gauges.Peak, 2*d.Limit))
-	if est.Prior > 0 {
-		want = min(want, followMost*est.Prior)
-	}
-	if want = min(want, high); want > d.Limit {
-		d.Limit, d.Reason = want, sizing.DemandRose
-	}
-}
-
-// otherQueries tells whether connections are held for much longer than when the
-// knee was learned.
-func (s *State) otherQueries(w window) bool {
-	if w.Completions == 0 || s.Learn.BestX <= 0 {
-		return true
-	}
-	then := float64(s.Learn.Knee.N) / s.Learn.BestX // Little: S = n/X
-	now := w.ServiceTime.Seconds() / float64(w.Completions)
-	return now > 1.5*then
 }
 
 // attribute names what holds throughput back while callers queue at a limit that

@@ -10,6 +10,8 @@ type Trial struct {
 	InUse       float64 // integral of in use, connection seconds
 	Looks       int
 	SumXX       float64 // sum over looks of (completions in the look)²/its seconds
+	Service     float64 // sum of the service times, s
+	ServiceSq   float64 // sum of their squares, s²
 }
 
 // Noise is how much throughput scatters from look to look, pooled over trials: a
@@ -53,6 +55,19 @@ func (t *Trial) add(w window) {
 	t.InUse += w.InUseTime.Seconds()
 	t.Looks++
 	t.SumXX += float64(w.Completions) * float64(w.Completions) / dt
+	t.Service += w.ServiceTime.Seconds()
+	t.ServiceSq += w.ServiceTimeSq
+}
+
+// spread is how unevenly completions come, over Poisson counts: about as their
+// service times vary. A saturated server with exponential service gives Poisson
+// departures.
+func (t *Trial) spread() float64 {
+	if t.Completions < 2 || t.Service <= 0 {
+		return 1
+	}
+	mean := t.Service / t.Completions
+	return min(max(math.Sqrt(math.Max(0, t.ServiceSq/t.Completions/(mean*mean)-1)), 0.3), 1.5)
 }
 
 // error is the relative standard error of a trial's throughput: the scatter
@@ -61,7 +76,7 @@ func (l *Learner) error(t *Trial) float64 {
 	if t.Seconds <= 0 {
 		return 1
 	}
-	counting := 0.3 / math.Sqrt(math.Max(t.Completions, 1)) // a closed loop counts more evenly than Poisson
+	counting := t.spread() / math.Sqrt(math.Max(t.Completions, 1))
 	return math.Max(l.Noise.perSecond()/math.Sqrt(t.Seconds), counting)
 }
 
@@ -78,6 +93,8 @@ func (l *Learner) keep(t Trial) {
 		m.InUse += t.InUse
 		m.Looks += t.Looks
 		m.SumXX += t.SumXX
+		m.Service += t.Service
+		m.ServiceSq += t.ServiceSq
 		return
 	}
 	if l.Trials == maxTrials {

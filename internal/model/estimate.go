@@ -27,4 +27,12 @@ type Estimate struct {
 	Crowded bool `json:"crowded,omitempty"`
 	// PeakThroughput is the highest counted throughput behind the knee, per second.
 	PeakThroughput float64 `json:"peak_throughput,omitempty"`
+	// KneeThroughput is that at the knee.
+	KneeThroughput float64 `json:"knee_throughput,omitempty"`
+	// Natural is true when the knee was seen in the pool's own ups and downs
+	// (see Occupancy), false when other limits were tried for it.
+	Natural bool `json:"natural,omitempty"`
+	// Varied is the number in use up to which those ups and downs have shown
+	// the curve, without gaps; 0: they show nothing.
+	Varied int `json:"varied,omitempty"`
 }

@@ -1,0 +1,71 @@
+package controller
+
+import (
+	"math"
+
+	"github.com/pgautotune/autotune/internal/model"
+	"github.com/pgautotune/autotune/internal/sizing"
+)
+
+// A load that goes up and down shows the capacity curve by itself: see
+// [model.Occupancy]. Where it has shown that connections beyond some number serve
+// less, the limit goes there, whether callers queue or not, and nothing has to be
+// tried. Where it has not, bursts raise the limit one doubling at a time, each of
+// which is looked at before the next.
+
+// burstLeft is how many connections must have come back out of the levels that the
+// last doubling opened before there is another: 10 % standard error.
+const burstLeft = 100
+
+// natural moves the limit to the knee that the pool's ups and downs show, if it is
+// outside of what they cannot tell from it.
+func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Decision) {
+	k := est.Knee
+	if s.Learn.Episode || !est.Natural {
+		return
+	}
+	n := min(max(k.N, low), high)
+	limit := o.Gauges.Limit
+	if limit >= k.Lower && limit <= k.Upper || n == limit || s.NaturalAt > 0 && o.At-s.NaturalAt < naturalGap {
+		return
+	}
+	s.NaturalAt = o.At
+	l := &s.Learn
+	l.Base = limit
+	d.Limit, d.Reason = n, l.came(n)
+	l.Knee, l.PeakX, l.BestX = k, est.PeakThroughput, est.KneeThroughput
+	l.rest(o.At)
+}
+
+// follow raises the limit for demand that comes in bursts, too short to learn
+// from: as far as the Erlang formula and the peak ask for, in doublings, while
+// nothing shows that the last one was one too many.
+func (s *State) follow(w window, est model.Estimate, o Observation, high int, d *Decision) {
+	if w.waited < 0.05 || w.saturated > 0.8 || est.Natural {
+		return
+	}
+	if o.Gauges.Connecting > 0 || o.Gauges.InUse+o.Gauges.Idle < d.Limit {
+		return // what is allowed already is not open yet
+	}
+	if s.Learn.Known && !s.otherQueries(w) {
+		return
+	}
+	if s.Occupancy.LeftAt(d.Limit-d.Limit/4) < burstLeft {
+		return // what the last doubling opened was hardly used yet
+	}
+	want := min(max(est.Wanted, o.Gauges.Peak), 2*d.Limit, high)
+	if want > d.Limit {
+		d.Limit, d.Reason = want, sizing.DemandRose
+	}
+}
+
+// otherQueries tells whether connections are held for much longer than when the
+// knee was learned.
+func (s *State) otherQueries(w window) bool {
+	if w.Completions == 0 || s.Learn.BestX <= 0 {
+		return true
+	}
+	then := float64(s.Learn.Knee.N) / s.Learn.BestX // Little: S = n/X
+	now := w.ServiceTime.Seconds() / float64(w.Completions)
+	return now > 1.5*then*(1+3/math.Sqrt(float64(w.Completions))) // a few completions say little
+}

@@ -1,0 +1,236 @@
+package model
+
+import (
+	"math"
+	"time"
+)
+
+// Occupancy learns the capacity curve from the pool's own ups and downs. Over a
+// minute throughput equals the arrival rate and says nothing of capacity; but at
+// the instants at which n connections are in use, connections come back at the
+// rate X(n) that the server gives to n, whoever is queued or not. The connections
+// given back out of n, divided by the time at n, estimate it (for a queue whose
+// departures depend on the number in service, exactly; for Poisson arrivals and
+// processor sharing, whatever the distribution of service, too).
+//
+// The levels alternate within milliseconds, so whatever else the machine does
+// meets all of them alike: the comparison is paired by nature. It takes a load
+// that varies; a closed loop at its limit is at one level only.
+//
+// It is a plain value; the zero value never forgets.
+type Occupancy struct {
+	HalfLife time.Duration
+	Last     time.Duration
+	Seconds  [MaxPoints]float64
+	Left     [MaxPoints]float64
+}
+
+// Add takes in what came between two looks, the later of them at the given time.
+// Counters that fell are ignored.
+func (o *Occupancy) Add(at time.Duration, last, now *Levels) {
+	keep := 1.0
+	if o.HalfLife > 0 && at > o.Last {
+		keep = math.Exp2(-float64(at-o.Last) / float64(o.HalfLife))
+	}
+	o.Last = max(o.Last, at)
+	for i := range o.Seconds {
+		o.Seconds[i] *= keep
+		o.Left[i] *= keep
+		if dt, left := now[i].Time-last[i].Time, now[i].Left-last[i].Left; dt >= 0 && left >= 0 {
+			o.Seconds[i] += dt.Seconds()
+			o.Left[i] += float64(left)
+		}
+	}
+}
+
+// Forget drops all evidence.
+func (o *Occupancy) Forget() {
+	o.Seconds, o.Left = [MaxPoints]float64{}, [MaxPoints]float64{}
+}
+
+// LeftAt is how many connections were given back, decayed, at levels from n up.
+func (o *Occupancy) LeftAt(n int) (left float64) {
+	for i := LevelOf(max(n, 1)); i < MaxPoints; i++ {
+		left += o.Left[i]
+	}
+	return left
+}
+
+const (
+	// levelLeft is how many connections must have come back out of a level for
+	// it to count: 14 % standard error, of which neighbours are pooled.
+	levelLeft = 50
+	// kneeDecline is how many standard errors throughput beyond the knee must
+	// have fallen for that to be a fall.
+	kneeDecline = 2.5
+)
+
+// Knee is the smallest number in use that gives the objective's share of the peak
+// throughput, with the levels that the evidence cannot tell from it. It is
+// identified only when levels beyond it were seen to serve less: on a plateau more
+// connections do no harm, and where throughput still rises at the highest level
+// seen, more may serve more. peak is the throughput at the top, best at the knee,
+// per second.
+func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64) {
+	c := o.curve()
+	if c.count < 2 {
+		k.Missing = MissingPoints
+		return k, 0, 0
+	}
+	top := c.top()
+	peak = c.x(top)
+	k.SeenMin, k.SeenMax = c.n[0], c.n[c.count-1]
+	choice, worth := top, math.Inf(-1)
+	if objective == Latency {
+		for i := range c.count {
+			if w := 2*c.logX[i] - math.Log(c.n[i]); w > worth {
+				choice, worth = i, w
+			}
+		}
+	} else {
+		for choice = 0; c.logX[choice] < c.logX[top]+math.Log(1-objective.tolerance()); choice++ {
+		}
+	}
+	k.N = int(math.Round(c.n[choice]))
+	k.Lower, k.Upper = k.N, k.N
+	for i := range c.count {
+		slack := 2*math.Hypot(c.error(i), c.error(top)) - math.Log(1-objective.tolerance())
+		if c.logX[i] >= c.logX[top]-slack {
+			n := int(math.Round(c.n[i]))
+			k.Lower, k.Upper = min(k.Lower, n), max(k.Upper, n)
+		}
+	}
+	last := c.count - 1
+	fall := c.logX[top] - c.logX[last]
+	switch {
+	case !c.seamless() || c.n[0] > 1 && c.n[0] > c.n[choice]/2:
+		k.Missing = MissingSpan
+	case top == last:
+		k.Missing = MissingAbove
+	case fall < kneeDecline*math.Hypot(c.error(top), c.error(last)) || fall < -math.Log(1-objective.tolerance()):
+		k.Missing = MissingAbove
+	default:
+		k.Identified = true
+	}
+	return k, peak, c.x(choice)
+}
+
+// seamless tells whether the levels are those that a load passes through by
+// itself. Those of a few fixed limits have gaps, and what lies in a gap may be
+// anything.
+func (c *levelCurve) seamless() bool {
+	for i := 1; i < c.count; i++ {
+		if c.n[i] > 1.5*c.n[i-1]+1 {
+			return false
+		}
+	}
+	return true
+}
+
+// levelCurve is the unimodal curve that fits the levels best, as in [smooth], but
+// without allocating: it is made at every look.
+type levelCurve struct {
+	count  int
+	n      [MaxPoints]float64
+	logX   [MaxPoints]float64
+	weight [MaxPoints]float64 // connections given back behind logX, neighbours pooled with it included
+}
+
+func (c *levelCurve) x(i int) float64     { return math.Exp(c.logX[i]) }
+func (c *levelCurve) error(i int) float64 { return 1 / math.Sqrt(c.weight[i]) }
+
+func (c *levelCurve) top() (top int) {
+	for i := range c.count {
+		if c.logX[i] > c.logX[top] {
+			top = i
+		}
+	}
+	return top
+}
+
+func (o *Occupancy) curve() (c levelCurve) {
+	var y, w [MaxPoints]float64
+	for i := range o.Seconds {
+		if o.Left[i] < levelLeft || o.Seconds[i] <= 0 {
+			continue
+		}
+		c.n[c.count] = levelN(i)
+		y[c.count], w[c.count] = math.Log(o.Left[i]/o.Seconds[i]), o.Left[i]
+		c.count++
+	}
+	if c.count == 0 {
+		return c
+	}
+	// The misfit of a rise up to each level, and of a fall from each on.
+	var rise, fall [MaxPoints + 1]float64
+	var blocks levelBlocks
+	for i := range c.count {
+		blocks.push(y[i], w[i], 1)
+		rise[i+1] = blocks.misfit
+	}
+	blocks = levelBlocks{}
+	for i := c.count - 1; i >= 0; i-- {
+		blocks.push(y[i], w[i], 1)
+		fall[i] = blocks.misfit
+	}
+	split := 0 // levels of the rise; the rest falls
+	for i := range c.count + 1 {
+		if rise[i]+fall[i] < rise[split]+fall[split]-1e-12 {
+			split = i
+		}
+	}
+	blocks = levelBlocks{}
+	for i := range split {
+		blocks.push(y[i], w[i], 1)
+	}
+	blocks.write(&c, 0, 1)
+	blocks = levelBlocks{}
+	for i := c.count - 1; i >= split; i-- {
+		blocks.push(y[i], w[i], 1)
+	}
+	blocks.write(&c, c.count-1, -1)
+	return c
+}
+
+// levelBlocks is pool-adjacent-violators for a sequence that shall not fall, one
+// value at a time.
+type levelBlocks struct {
+	count  int
+	mean   [MaxPoints]float64
+	weight [MaxPoints]float64
+	size   [MaxPoints]int
+	misfit float64 // weighted sum of squares so far
+}
+
+func (b *levelBlocks) push(mean, weight float64, size int) {
+	b.mean[b.count], b.weight[b.count], b.size[b.count] = mean, weight, size
+	b.count++
+	for b.count > 1 && b.mean[b.count-1] < b.mean[b.count-2] {
+		i, j := b.count-2, b.count-1
+		sum := b.weight[i] + b.weight[j]
+		gap := b.mean[i] - b.mean[j]
+		b.misfit += b.weight[i] * b.weight[j] / sum * gap * gap
+		b.mean[i] = (b.mean[i]*b.weight[i] + b.mean[j]*b.weight[j]) / sum
+		b.weight[i] = sum
+		b.size[i] += b.size[j]
+		b.count--
+	}
+}
+
+// write fills the curve from one end, in steps of 1 or −1.
+func (b *levelBlocks) write(c *levelCurve, from, step int) {
+	for i := range b.count {
+		for range b.size[i] {
+			c.logX[from], c.weight[from] = b.mean[i], b.weight[i]
+			from += step
+		}
+	}
+}
+
+// levelN is the number of connections that a level stands for.
+func levelN(i int) float64 {
+	if i < sampleExact {
+		return float64(i + 1)
+	}
+	return sampleExact * math.Pow(sampleRatio, float64(i-sampleExact+1))
+}

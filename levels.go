@@ -1,0 +1,71 @@
+package autotune
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/model"
+)
+
+// levels counts for how long how many connections were in use, and how many came
+// back out of that: what the controller reads the capacity curve from while the
+// load goes up and down (model.Occupancy).
+//
+// It is told at the instants at which a hold is measured anyway, so it reads no
+// clock; each costs an exchange and an addition. Two callers that pass each other
+// between two of them swap a few nanoseconds between neighbouring levels. It is
+// safe for concurrent use.
+type levels struct {
+	// last packs the instant of the last change (upper 50 bits, in units of
+	// 256 ns: 9,000 years) and the number in use since (lower 14 bits).
+	last atomic.Uint64
+	time [model.MaxPoints]atomic.Int64 // ns
+	left [model.MaxPoints]atomic.Int64
+}
+
+const (
+	levelBits  = 14
+	levelTicks = 8 // binary digits of the nanosecond that do not count
+	levelMost  = 1<<levelBits - 1
+)
+
+// levelIndex is model.LevelOf without its logarithm, up to where it is constant.
+var levelIndex = func() (t [1024]uint8) {
+	for n := range t {
+		t[n] = uint8(model.LevelOf(max(n, 1)))
+	}
+	return t
+}()
+
+// leave books that so many came back out of n in use.
+func (l *levels) leave(n, count int64) {
+	if n > 0 {
+		l.left[levelIndex[min(n, int64(len(levelIndex)-1))]].Add(count)
+	}
+}
+
+// change books that so many are in use from now on.
+func (l *levels) change(now, after int64) {
+	tick := max(0, now) >> levelTicks
+	l.book(l.last.Swap(uint64(tick)<<levelBits|uint64(min(max(after, 0), levelMost))), tick)
+}
+
+// book adds the time from a packed instant up to a tick to the level it began.
+func (l *levels) book(was uint64, tick int64) {
+	n, dt := int64(was&levelMost), tick-int64(was>>levelBits)
+	if n > 0 && dt > 0 {
+		l.time[levelIndex[min(n, int64(len(levelIndex)-1))]].Add(dt << levelTicks)
+	}
+}
+
+// snapshot reads the counts up to now.
+func (l *levels) snapshot(now int64) (out model.Levels) {
+	was := l.last.Load()
+	for i := range out {
+		out[i] = model.Level{Time: time.Duration(l.time[i].Load()), Left: l.left[i].Load()}
+	}
+	if n, dt := int64(was&levelMost), max(0, now)>>levelTicks-int64(was>>levelBits); n > 0 && dt > 0 {
+		out[levelIndex[min(n, int64(len(levelIndex)-1))]].Time += time.Duration(dt << levelTicks)
+	}
+	return out
+}
