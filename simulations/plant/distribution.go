@@ -18,9 +18,20 @@ const (
 
 func stream(seed, which uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, which)) }
 
+// The kinds as numbers, for the switch that every request passes.
+const (
+	drawFixed uint8 = iota
+	drawExponential
+	drawLognormal
+	drawGamma
+	drawHyperexponential
+)
+
+var drawn = map[Kind]uint8{Deterministic: drawFixed, Exponential: drawExponential, Lognormal: drawLognormal, Gamma: drawGamma, Hyperexponential: drawHyperexponential}
+
 // sampler draws from a distribution, in nanoseconds.
 type sampler struct {
-	kind         Kind
+	kind         uint8
 	mean         float64
 	mu, sigma    float64 // of the logarithm, for lognormal
 	shape, scale float64 // for gamma
@@ -29,7 +40,7 @@ type sampler struct {
 
 // newSampler takes a completed distribution.
 func newSampler(d Distribution) sampler {
-	s := sampler{kind: d.Kind, mean: float64(d.Mean)}
+	s := sampler{kind: drawn[d.Kind], mean: float64(d.Mean)}
 	v := d.CV * d.CV
 	switch d.Kind {
 	case Lognormal:
@@ -42,20 +53,20 @@ func newSampler(d Distribution) sampler {
 		s.one, s.two = s.mean/(2*s.p), s.mean/(2*(1-s.p))
 	}
 	if s.mean == 0 {
-		s.kind = Deterministic
+		s.kind = drawFixed
 	}
 	return s
 }
 
 func (s *sampler) draw(r *rand.Rand) float64 {
 	switch s.kind {
-	case Exponential:
+	case drawExponential:
 		return s.mean * r.ExpFloat64()
-	case Lognormal:
+	case drawLognormal:
 		return math.Exp(s.mu + s.sigma*r.NormFloat64())
-	case Gamma:
+	case drawGamma:
 		return s.scale * gamma(r, s.shape)
-	case Hyperexponential:
+	case drawHyperexponential:
 		if r.Float64() < s.p {
 			return s.one * r.ExpFloat64()
 		}
