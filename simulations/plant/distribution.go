@@ -16,7 +16,18 @@ const (
 	streamBackoff  uint64 = 5 << 32
 )
 
-func stream(seed, which uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, which)) }
+// stream scrambles its two numbers first (with the finalizer of SplitMix64):
+// generators whose seeds differ in few bits start alike.
+func stream(seed, which uint64) *rand.Rand {
+	mix := func(x uint64) uint64 {
+		x += 0x9e3779b97f4a7c15
+		x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+		x = (x ^ x>>27) * 0x94d049bb133111eb
+		return x ^ x>>31
+	}
+	s := mix(seed)
+	return rand.New(rand.NewPCG(mix(s^which), mix(s+which)))
+}
 
 // The kinds as numbers, for the switch that every request passes.
 const (
