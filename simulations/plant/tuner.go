@@ -28,6 +28,13 @@ type Sampler interface {
 	Completed(r Sample) int
 }
 
+// Waker is a Tuner that looks as soon as callers queue, as the live one does: at
+// most ten times a second, and not while Calm says that a queue is no news.
+type Waker interface {
+	Tuner
+	Calm() bool
+}
+
 // Setting is how a pool shall be: the limit of connections in use at once, and
 // max and min of the pool underneath.
 type Setting struct {

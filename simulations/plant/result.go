@@ -1,0 +1,110 @@
+package plant
+
+import "time"
+
+// Result is what became of a run. The counts and times are of the requests that
+// arrived after the warm-up; means over time are of the whole run.
+type Result struct {
+	Elapsed  time.Duration `json:"elapsed"`  // virtual time of the run
+	Requests int64         `json:"requests"` // that arrived, the warm-up included
+	Events   int64         `json:"events"`   // simulated, the warm-up included
+
+	Arrivals    int64 `json:"arrivals"`
+	Completions int64 `json:"completions"`
+	Canceled    int64 `json:"canceled"`    // gave up waiting, or were turned away
+	TurnedAway  int64 `json:"turned_away"` // of the canceled: the queue was full
+	Failed      int64 `json:"failed"`      // no connection could be opened, or the server went away
+	Unfinished  int64 `json:"unfinished"`  // still there at the end
+	WithinSLO   int64 `json:"within_slo"`  // of the completions
+
+	Throughput float64 `json:"throughput"` // completions per second after the warm-up
+	Goodput    float64 `json:"goodput"`    // those within the SLO
+
+	Wait     Summary `json:"wait"`     // asking → getting, dialling included; of completions
+	Service  Summary `json:"service"`  // connection held; of completions
+	Response Summary `json:"response"` // of completions
+	GaveUp   Summary `json:"gave_up"`  // time waited in vain, of the canceled
+	Waited   int64   `json:"waited"`   // completions that waited at all
+
+	Looks        int64         `json:"looks"`
+	LimitChanges int64         `json:"limit_changes"`
+	Swaps        int64         `json:"swaps"`
+	FailedSwaps  int64         `json:"failed_swaps"`
+	SwapTime     time.Duration `json:"swap_time"` // while two generations were there
+	Connects     int64         `json:"connects"`
+	MaxBackends  int           `json:"max_backends"`
+
+	MeanLimit    float64 `json:"mean_limit"`
+	MeanInUse    float64 `json:"mean_in_use"`
+	MeanQueued   float64 `json:"mean_queued"`
+	MeanBackends float64 `json:"mean_backends"`
+	MeanRunnable float64 `json:"mean_runnable"` // backends of this pool's requests on CPU or ready for it
+	Work         float64 `json:"work"`          // CPU that the pool's backends got, in cores
+
+	// Moves are the changes of the limit, the latest 10,000 of them.
+	Moves  []Move     `json:"moves,omitempty"`
+	Series []Interval `json:"series,omitempty"`
+}
+
+// Move is a change of the limit.
+type Move struct {
+	At    time.Duration `json:"at"`
+	Limit int           `json:"limit"`
+	Max   int           `json:"max"`
+}
+
+// Interval is a point of the series: what happened in it, and how it ended.
+type Interval struct {
+	At        time.Duration `json:"at"` // its end
+	Length    time.Duration `json:"length"`
+	Arrivals  int64         `json:"arrivals"`
+	Completed int64         `json:"completed"`
+	Canceled  int64         `json:"canceled"`
+	Failed    int64         `json:"failed"`
+	WithinSLO int64         `json:"within_slo"`
+
+	WaitP99     time.Duration `json:"wait_p99"`     // of the completed; of merged intervals the worse
+	ResponseP99 time.Duration `json:"response_p99"` // as WaitP99
+
+	InUse    float64 `json:"in_use"`   // means over the interval
+	Queued   float64 `json:"queued"`   //
+	Backends float64 `json:"backends"` //
+
+	Limit int `json:"limit"` // at the end
+	Max   int `json:"max"`
+}
+
+// Settled is the earliest time from which the limit has stayed within the
+// tolerance (a share, 0.2 is a fifth) of target, and at least within 1
+// connection of it, to the end of the run; false if it ended elsewhere, or if
+// more moves were made since than Moves keeps.
+func (r *Result) Settled(target int, tolerance float64) (time.Duration, bool) {
+	room := max(1, tolerance*float64(target))
+	at, ok := time.Duration(0), false
+	for i := len(r.Moves) - 1; i >= 0; i-- {
+		if d := float64(r.Moves[i].Limit - target); d > room || d < -room {
+			return at, ok
+		}
+		at, ok = r.Moves[i].At, true
+	}
+	return at, ok && at == 0
+}
+
+// LimitWithin is the share of the time from the given instant on, 0 to 1, in
+// which the limit was low to high, as far back as Moves reach.
+func (r *Result) LimitWithin(from time.Duration, low, high int) float64 {
+	var in, all time.Duration
+	end := r.Elapsed
+	for i := len(r.Moves) - 1; i >= 0 && end > from; i-- {
+		m := r.Moves[i]
+		length := end - max(m.At, from)
+		if all += length; m.Limit >= low && m.Limit <= high {
+			in += length
+		}
+		end = m.At
+	}
+	if all <= 0 {
+		return 0
+	}
+	return float64(in) / float64(all)
+}
