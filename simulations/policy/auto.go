@@ -23,25 +23,22 @@ type Auto struct {
 const autoStart = 4
 
 func newAuto(e Env) (plant.Tuner, error) {
-	interval, users := e.Interval, e.Users
-	if interval == 0 {
-		interval = time.Second
+	cfg := e.Auto
+	cfg.Ceiling, cfg.Budget, cfg.Users = e.Ceiling, e.Budget, e.Users
+	if cfg.Floor == 0 {
+		cfg.Floor = 1
 	}
-	if users == 0 {
-		users = sizing.GuidelineUsers
+	if cfg.Users == 0 {
+		cfg.Users = sizing.GuidelineUsers
 	}
-	n := e.begin(max(autoStart, e.ClientCPUs))
-	return &Auto{
-		cfg: controller.Config{
-			Floor: 1, Ceiling: e.Ceiling, Budget: e.Budget,
-			Objective: e.Objective, WaitObjective: e.WaitObjective,
-			Users: users, Interval: interval,
-		},
-		start: plant.Setting{Limit: n, Max: n},
-	}, nil
+	if cfg.Interval == 0 {
+		cfg.Interval = time.Second
+	}
+	n := max(e.begin(max(autoStart, e.ClientCPUs)), cfg.Floor)
+	return &Auto{cfg: cfg, start: plant.Setting{Limit: n, Max: n, Min: min(cfg.FloorMin, n)}}, nil
 }
 
-// Start is the pool as pgxpool would open it: nothing but a max.
+// Start is the pool as pgxpool would open it: a max, and the profile's min if any.
 func (a *Auto) Start() plant.Setting { return a.start }
 
 // Look makes one step and applies it as the live tuner does: a decision that

@@ -3,9 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/pgautotune/autotune/internal/model"
+	"github.com/pgautotune/autotune/internal/controller"
 )
 
 // Env is what a policy is told of the world it is put into, as somebody who
@@ -27,10 +26,10 @@ type Env struct {
 
 	Seed uint64
 
-	// For auto alone: its interval (0 is a second) and what it aims for.
-	Interval      time.Duration
-	Objective     model.Objective
-	WaitObjective time.Duration
+	// Auto is what autotune's controller is told beyond that: its objective, its
+	// interval (0 is a second), its floor (0 is 1), a profile's walls. Its
+	// ceiling, budget and users are those above.
+	Auto controller.Config
 }
 
 // ErrAboveCeiling says that a size named in a policy, such as the 100 of
@@ -46,7 +45,7 @@ func (e Env) complete() (Env, error) {
 	for _, v := range []struct {
 		name string
 		n    int
-	}{{"cores", e.Cores}, {"client CPUs", e.ClientCPUs}, {"users", e.Users}, {"workers", e.Workers}, {"start", e.Start}, {"budget", e.Budget}, {"interval", int(e.Interval)}} {
+	}{{"cores", e.Cores}, {"client CPUs", e.ClientCPUs}, {"users", e.Users}, {"workers", e.Workers}, {"start", e.Start}, {"budget", e.Budget}, {"floor", e.Auto.Floor}, {"interval", int(e.Auto.Interval)}} {
 		if v.n < 0 {
 			return e, fmt.Errorf("policy: %s is %d: use 0 for unknown", v.name, v.n)
 		}
@@ -59,6 +58,9 @@ func (e Env) complete() (Env, error) {
 	}
 	if e.Start > e.Ceiling {
 		return e, fmt.Errorf("policy: a start of %d connections is %w of %d", e.Start, ErrAboveCeiling, e.Ceiling)
+	}
+	if e.Auto.Floor > e.Ceiling {
+		return e, fmt.Errorf("policy: a floor of %d connections is %w of %d", e.Auto.Floor, ErrAboveCeiling, e.Ceiling)
 	}
 	return e, nil
 }

@@ -138,6 +138,8 @@ func TestAWorldThatCannotBeIsRefused(t *testing.T) {
 		{"auto", func(e *Env) { e.Budget = 100 }, "below the ceiling"},
 		{"auto", func(e *Env) { e.Start = 300 }, "above the ceiling of 200"},
 		{"auto", func(e *Env) { e.Cores = -1 }, "cores is -1"},
+		{"auto", func(e *Env) { e.Auto.Floor = 201 }, "above the ceiling of 200"},
+		{"auto", func(e *Env) { e.Auto.Interval = -1 }, "interval is -1"},
 		{"fixed-300", func(*Env) {}, "above the ceiling of 200"},
 		{"auto-201", func(*Env) {}, "above the ceiling of 200"},
 		{"cores-2x+1", func(e *Env) { e.Cores = 0 }, "policy cores-2x+1 needs the number of cores"},
