@@ -115,16 +115,7 @@ func (v *envoy) fire(now time.Duration) {
 			if v.atLeast >= envoyImpatience {
 				v.probeAt = due
 			}
-		} else {
-			v.skip(now)
 		}
-	}
-}
-
-// skip passes over the windows of a silence in which nothing can happen.
-func (v *envoy) skip(now time.Duration) {
-	if until := min(now, v.probeAt); v.windowAt < until {
-		v.windowAt += (until - v.windowAt) / envoyWindow * envoyWindow
 	}
 }
 

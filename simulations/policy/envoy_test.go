@@ -60,6 +60,7 @@ func TestEnvoyMeasuresTheMinRTTEachMinuteAtThreeConnections(t *testing.T) {
 		t.Errorf("the next minRTT window is at %s, want %s to %s", v.probeAt, early, late)
 	}
 	begin := v.probeAt
+	v.requests(30, begin-1, ms) // of the window before: thrown away
 	s, _ := v.Look(controller.Observation{At: begin})
 	if s.Limit != 3 {
 		t.Fatalf("in the minRTT window the limit is %d, want 3", s.Limit)
@@ -70,7 +71,10 @@ func TestEnvoyMeasuresTheMinRTTEachMinuteAtThreeConnections(t *testing.T) {
 	if _, next := v.Look(controller.Observation{At: begin + time.Second}); next != 0 || v.now.Limit != 3 {
 		t.Errorf("waiting for requests it is at %d and looks again after %s", v.now.Limit, next)
 	}
-	if got := v.requests(50, begin+2*time.Second, 20*ms); got != 40 || v.minRTT != 20_900 {
+	if got := v.requests(49, begin+2*time.Second, 20*ms); got != 3 {
+		t.Errorf("after 49 requests the window has ended at %d", got)
+	}
+	if got := v.requests(1, begin+2*time.Second, 20*ms); got != 40 || v.minRTT != 20_900 {
 		t.Errorf("after the window the limit is %d, want 40, and the minRTT %d µs, want 20,900", got, v.minRTT)
 	}
 }
@@ -99,16 +103,6 @@ func TestEnvoyHearsNothingOfWhoGaveUp(t *testing.T) {
 	}
 	if v.samples.count != 0 || v.now.Limit != 3 {
 		t.Errorf("it counted %d and is at %d", v.samples.count, v.now.Limit)
-	}
-}
-
-func TestALongSilenceCostsEnvoyNoTime(t *testing.T) {
-	v := at[*envoy](t, "envoy", 0)
-	v.requests(50, 50*ms, 10*ms)
-	v.probeAt = never
-	const years = 200 * 365 * 24 * time.Hour // of windows of 0.1 s, one by one: minutes
-	if s, next := v.Look(controller.Observation{At: years}); s.Limit != 3 || next <= 0 || next > envoyWindow {
-		t.Errorf("after %s the limit is %d and the next look in %s", years, s.Limit, next)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // virtual, so that both can be put through the same requests at the same times.
 func TestFailsafeIsTheLibrary(t *testing.T) {
 	for _, start := range []int{4, 20, 100} {
-		for knee, seed := range map[int]uint64{3: 1, 12: 2, 60: 3} {
+		for knee, seed := range map[int]uint64{3: 1, 10: 2, 40: 3} {
 			t.Run(fmt.Sprintf("knee %d from %d", knee, start), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { compareFailsafe(t, start, knee, seed) })
 			})
@@ -34,7 +34,7 @@ type running struct {
 // compareFailsafe lets callers, more and fewer by turns, run requests that become
 // longer beyond a knee, and compares the limits after each.
 func compareFailsafe(t *testing.T, start, knee int, seed uint64) {
-	const length, shift = 100 * time.Second, 5 * time.Second // of the run, and until another number of callers
+	const length, shift = 60 * time.Second, 5 * time.Second // of the run, and until another number of callers
 	e := world()
 	e.Start = start
 	ours := open(t, "failsafe", e).(*failsafe)

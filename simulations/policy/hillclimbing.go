@@ -131,8 +131,7 @@ func (h *hillClimbing) update(count int, elapsed float64, completions int) (int,
 	}
 	h.control += move
 
-	magnitude := int(0.5 + h.control*h.noise*hillSignal*hillMultiplier*2)
-	magnitude = max(min(magnitude, hillMagnitude), 1)
+	magnitude := h.magnitude()
 	h.control = math.Max(float64(h.least), math.Min(float64(h.end-magnitude), h.control))
 	n := int(h.control + float64(magnitude*(h.total/(hillPeriod/2)%2)))
 	n = max(min(n, h.end), h.least)
@@ -143,6 +142,11 @@ func (h *hillClimbing) update(count int, elapsed float64, completions int) (int,
 		return n, int(0.5 + float64(h.intervals)*10*math.Min(-ratio, 1))
 	}
 	return n, h.intervals
+}
+
+// magnitude of the wave: as much as stands out from the noise.
+func (h *hillClimbing) magnitude() int {
+	return max(min(int(0.5+h.control*h.noise*hillSignal*hillMultiplier*2), hillMagnitude), 1)
 }
 
 func (h *hillClimbing) set(n int) {

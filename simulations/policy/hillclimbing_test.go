@@ -94,7 +94,7 @@ func TestHillClimbingDoesNotGrowOnABusyMachine(t *testing.T) {
 func TestHillClimbingSamplesBetweenTenAndTwoHundredMilliseconds(t *testing.T) {
 	h := at[*hillClimbing](t, "hill-climbing", 10)
 	var clock, last time.Duration
-	samples := 0
+	samples, longest := 0, time.Duration(0)
 	for samples < 200 {
 		clock += ms / 10
 		h.Completed(plant.Sample{At: clock, Service: ms, InFlight: 1})
@@ -104,7 +104,11 @@ func TestHillClimbingSamplesBetweenTenAndTwoHundredMilliseconds(t *testing.T) {
 		if gap := clock - last; samples > 0 && (gap < 10*ms || gap > 201*ms) {
 			t.Fatalf("sample %d came %s after the one before", samples, gap)
 		}
+		longest = max(longest, clock-last)
 		samples, last = h.total, clock
+	}
+	if longest < 180*ms {
+		t.Errorf("none of 200 samples was longer than %s", longest)
 	}
 }
 
@@ -118,5 +122,74 @@ func TestGoertzelGivesTheFourierComponent(t *testing.T) {
 		if got := cmplx.Abs(h.wave(&h.counts, hillSamples, period)); math.Abs(got-want) > 1e-9 {
 			t.Errorf("the component of period %v is %v, want %v", period, got, want)
 		}
+	}
+}
+
+func TestHillClimbingTrustsASignalByItsNoise(t *testing.T) {
+	h := &hillClimbing{total: hillSamples + 1, control: 10}
+	for i := range h.counts {
+		x := 2 * math.Pi * float64(i) / hillSamples
+		h.counts[i] = 1000 + 100*math.Cos(8*x) + 60*math.Cos(9*x) // 8 waves of period 4, and noise next to them
+		h.threads[i] = 10 + math.Cos(8*x)
+	}
+	near := func(what string, got, want float64) {
+		t.Helper()
+		if math.Abs(got-want) > 1e-9 {
+			t.Errorf("%s is %v, want %v", what, got, want)
+		}
+	}
+	ratio, confidence := h.analyse()
+	near("the ratio", ratio, 0.85)   // both waves are a tenth of their mean
+	near("the noise", h.noise, 0.03) // half of 60 in 1000
+	near("the confidence", confidence, 0.05/0.03/3)
+	near("the magnitude", float64(h.magnitude()), 2) // ⌊10 × 0.03 × 3 × 2 + ½⌋
+	for i := range h.counts {
+		h.counts[i] -= 60 * math.Cos(2*math.Pi*9*float64(i)/hillSamples)
+	}
+	_, confidence = h.analyse()
+	near("the noise a sample later", h.noise, 0.99*0.03)
+	near("the confidence a sample later", confidence, 0.05/(0.99*0.03)/3)
+	h.control = 400
+	near("the greatest magnitude", float64(h.magnitude()), 20)
+}
+
+func TestHillClimbingMovesByTwentyAtMost(t *testing.T) {
+	h := at[*hillClimbing](t, "hill-climbing", 10)
+	count := 10
+	for range 9 {
+		count, _ = h.update(count, 10, 10_000*count)
+	}
+	if math.Abs(h.control-30) > 1e-9 { // 0.85² × 4 × 10 s is 28.9
+		t.Errorf("in one sample of 10 s it went from 10 to %v, want 30", h.control)
+	}
+}
+
+func TestHillClimbingWaitsLongAtTheLeast(t *testing.T) {
+	h := at[*hillClimbing](t, "hill-climbing", 2)
+	count, longest := 2, 0
+	for range 100 {
+		var wait int
+		count, wait = h.update(count, 0.1, 1000*(10-count))
+		longest = max(longest, wait)
+		if wait > 200 && count != 2 {
+			t.Errorf("it stays for %d ms at %d", wait, count)
+		}
+	}
+	// From 2 to 3 is a wave of 0.2 of the mean, 8,000 to 7,000 one of −0.067: the
+	// ratio is −1/3 − 0.15, and 4.8 times 200 ms the longest.
+	if longest < 800 || longest > 970 {
+		t.Errorf("it stayed at its least for %d ms at most, want nearly 970", longest)
+	}
+}
+
+func TestHillClimbingWaitsUntilNoMoreAreAtWorkThanShallBe(t *testing.T) {
+	h := at[*hillClimbing](t, "hill-climbing", 10)
+	h.Completed(plant.Sample{At: time.Second, InFlight: 11})
+	if h.total != 0 {
+		t.Error("it took a sample while 11 were at work of 10")
+	}
+	h.Completed(plant.Sample{At: time.Second, InFlight: 10})
+	if h.total != 1 || h.counts[0] != 2 {
+		t.Errorf("it took %d samples, the first of %v/s, want 1 and 2/s", h.total, h.counts[0])
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgautotune/autotune/internal/controller"
 	"github.com/pgautotune/autotune/simulations/plant"
 )
 
@@ -59,6 +60,13 @@ func TestVegasFollowsItsQueue(t *testing.T) {
 		{served(10*ms, 20), 20},                  // the first is the shortest
 		{served(10*ms, 10), 26},                  // q = 0: +6
 		{served(10*ms, 26), 32},                  // q = 0: +6
+		{served(10200*time.Microsecond, 32), 38}, // q = ⌈0.63⌉ = 1: +6
+		{gaveUp(11 * ms), 37},
+		{gaveUp(11 * ms), 36},
+		{gaveUp(11 * ms), 35},
+		{gaveUp(11 * ms), 34},
+		{gaveUp(11 * ms), 33},
+		{gaveUp(11 * ms), 32},
 		{served(12*ms, 32), 32},                  // q = ⌈32/6⌉ = 6: stays
 		{served(11*ms, 32), 32},                  // q = ⌈32/11⌉ = 3: stays
 		{served(10500*time.Microsecond, 32), 33}, // q = ⌈1.52⌉ = 2: +1
@@ -156,7 +164,10 @@ func TestGradient2LooksAtWindowsOfASecondWithTenSamples(t *testing.T) {
 	if got := send(9, 50*ms, 10*ms); got != 0 {
 		t.Errorf("450 ms made %d windows", got)
 	}
-	if got := send(1, 551*ms, 10*ms); got != 1 {
+	if got := send(1, 550*ms, 10*ms); got != 0 {
+		t.Errorf("a window ended before its second was over")
+	}
+	if got := send(1, 1, 10*ms); got != 1 {
 		t.Errorf("a second with 10 samples made %d windows, want 1", got)
 	}
 	if got := send(9, 120*ms, 10*ms); got != 1 {
@@ -227,5 +238,31 @@ func TestFlexyPoolGrowsByOneForEachTimeoutInARow(t *testing.T) {
 	f = at[*flexypool](t, "flexypool", 200)
 	if got := f.Completed(gaveUp(time.Second)); got != 200 {
 		t.Errorf("at the ceiling it went to %d", got)
+	}
+}
+
+func TestALimiterSeesTheServiceTimeAndATimeoutAsADropAtTheLimit(t *testing.T) {
+	l := world().limiter(20)
+	for _, tt := range []struct {
+		r    plant.Sample
+		want sample
+	}{
+		{plant.Sample{Wait: time.Second, Service: ms, InFlight: 7, Queued: 3}, sample{ms, 7, false}},
+		{plant.Sample{Wait: time.Second, GaveUp: true}, sample{time.Second, 20, true}},
+		{plant.Sample{InFlight: 7}, sample{1, 7, false}}, // no round trip takes no time
+		{plant.Sample{GaveUp: true}, sample{1, 20, true}},
+	} {
+		if got := l.see(tt.r); got != tt.want {
+			t.Errorf("%+v is seen as %+v, want %+v", tt.r, got, tt.want)
+		}
+	}
+}
+
+func TestAFixedSizeStays(t *testing.T) {
+	p := open(t, "fixed-32", world())
+	o := controller.Observation{At: time.Hour}
+	o.Gauges.Queued = 1000
+	if got, next := p.Look(o); got != p.Start() || next != 0 {
+		t.Errorf("it went to %+v and looks again after %s", got, next)
 	}
 }
