@@ -9,6 +9,10 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
+// maxRate bounds a recorded rate, per second: a file that says more is wrong, and
+// would never end.
+const maxRate = 1e8
+
 // arrivals draws requests from intervals: a renewal process whose clock runs with
 // the recorded rate. The next arrival is when the integral of the rate has grown
 // by a gap, and gaps have mean 1 and the recorded coefficient of variation. So the
@@ -104,8 +108,8 @@ func (a *arrivals) advance() error {
 		if math.IsNaN(a.now.Rate) && a.now.Dur > 0 {
 			a.now.Rate = a.now.Arrivals / a.now.Dur
 		}
-		if math.IsNaN(a.now.Dur) || a.now.Dur == 0 {
-			a.now.Dur = 0
+		if math.IsNaN(a.now.Dur) {
+			a.now.Dur = 0 // one row alone, of no length
 		}
 	}
 	if began && a.now.T > a.end {
@@ -118,6 +122,10 @@ func (a *arrivals) advance() error {
 		a.end = min(a.end, a.following.T) // intervals that overlap would count twice
 	}
 	a.end = max(a.end, a.at)
+	if a.now.Rate*a.scale > maxRate {
+		a.err, a.more = fmt.Errorf("the rate at %v s is %v per second; %v is the most that can be drawn", a.now.T, a.now.Rate*a.scale, float64(maxRate)), false
+		return a.err
+	}
 	if math.IsNaN(a.now.Rate) {
 		a.unknownRate += a.end - a.at
 	}

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -34,7 +35,10 @@ func multiply(next source, scale float64, random *rand.Rand) source {
 				*e = one
 				return nil
 			}
-			n := int(min(copies, maxTogether))
+			if copies > maxTogether {
+				return fmt.Errorf("the request at %v s stands for %v requests; %d is the most that can be drawn", one.T, copies, maxTogether)
+			}
+			n := int(copies)
 			if random.Float64() < copies-float64(n) {
 				n++
 			}
