@@ -114,7 +114,7 @@ func (r *Reader) Next() (Record, error) {
 			return Record{}, err
 		}
 		record, found, err := r.parse(b)
-		if err != nil && !whole {
+		if err != nil && !whole && !json.Valid(b) {
 			r.cutOff("the last line is cut off")
 			continue
 		}

@@ -137,3 +137,28 @@ func UnknownInterval() Interval { return unknown(Interval{}, (*Interval).columns
 
 // UnknownCapacity is a Capacity of which nothing is known.
 func UnknownCapacity() Capacity { return unknown(Capacity{}, (*Capacity).columns) }
+
+// Column is where the value of a numeric column lies; nil for another name.
+func (i *Interval) Column(name string) *float64 { return numeric(i.columns(), name) }
+
+// Number is where the value of a numeric column lies; nil for another name.
+func (e *Event) Number(name string) *float64 { return numeric(e.columns(), name) }
+
+// Text is where the value of a column of text lies; nil for another name.
+func (e *Event) Text(name string) *string {
+	for _, c := range e.columns() {
+		if c.name == name {
+			return c.text
+		}
+	}
+	return nil
+}
+
+func numeric(columns []column, name string) *float64 {
+	for _, c := range columns {
+		if c.name == name {
+			return c.number
+		}
+	}
+	return nil
+}
