@@ -1,0 +1,299 @@
+package ingest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/pgautotune/autotune/internal/pgtest"
+	"github.com/pgautotune/autotune/simulations/replay"
+	"github.com/pgautotune/autotune/simulations/trace"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m, pgtest.Options{WithoutVector: true}) }
+
+func file(name, content string) replay.File {
+	return replay.File{Name: name, Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
+}
+
+// imported runs an import into memory.
+func imported(o Options, contents ...string) (text string, res Result, err error) {
+	var b bytes.Buffer
+	var files []replay.File
+	for i, c := range contents {
+		files = append(files, file(fmt.Sprintf("file%d", i+1), c))
+	}
+	res, err = Import(files, o, func(h trace.Header, columns ...string) (*trace.Writer, error) {
+		return trace.NewWriter(&b, h, trace.Form{Columns: columns})
+	})
+	return b.String(), res, err
+}
+
+const watched = `                        Sun 01 Mar 2026 12:00:00 PM UTC (every 10s)
+
+ database  | total_xact_count | total_query_count | total_xact_time | total_query_time | total_wait_time
+-----------+------------------+-------------------+-----------------+------------------+-----------------
+ app       |             1000 |              2000 |         5000000 |          4000000 |             100
+ other     |               10 |                10 |           10000 |            10000 |               0
+ pgbouncer |               77 |                 0 |               0 |                0 |               0
+(3 rows)
+
+                        Sun Mar  1 12:00:10 2026 (every 10s)
+
+ database  | total_xact_count | total_query_count | total_xact_time | total_query_time | total_wait_time
+-----------+------------------+-------------------+-----------------+------------------+-----------------
+ app       |             1500 |              3000 |         7000000 |          6000000 |            1100
+ other     |               10 |                10 |           10000 |            10000 |               0
+(2 rows)
+
+`
+
+func TestEachFormatIsFoundOutAndImported(t *testing.T) {
+	for _, c := range []struct {
+		name, content string
+		options       Options
+		format        string
+		header        []string // parts of the first line
+		rows          string
+	}{
+		{"pgbench: the stamp is of the end", "0 1 500000 0 1700000001 000000\n1 1 900000 0 1700000001 000000\n0 2 skipped 0 1700000001 200000\n", Options{}, "pgbench",
+			[]string{`"open_loop":false`, `"service_kind":"observed"`, `"t0":"2023-11-14T22:13:20.1Z"`},
+			"t_s,service_ms,class,status,session\n0,900,script0,ok,client1\n0.4,500,script0,ok,client0\n1.1,,script0,skipped,client0\n"},
+		{"pgbench --rate: the lag is a wait", "0 1 500000 0 1700000001 000000 200000\n", Options{}, "pgbench",
+			[]string{`"open_loop":true`}, "t_s,service_ms,wait_ms,class,status,session\n0,300,200,script0,ok,client0\n"},
+		{"pgbench aggregated, PostgreSQL 14", "1700000000 100 200000 500000000 1 9000\n1700000005 0 0 0 0 0\n", Options{}, "pgbench",
+			[]string{`"kind":"intervals"`}, "t_s,dur_s,rate_rps,arrivals,service_ms_mean,service_ms_cv,wait_ms_mean\n0,5,20,100,2,0.5,\n5,5,0,0,,,\n"},
+		{"pgbench aggregated with lag and failures", "1700000000 100 200000 500000000 1 9000 100000 1 1 1 10 0 0 3 2\n1700000005 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", Options{}, "pgbench",
+			[]string{`"open_loop":true`}, "t_s,dur_s,rate_rps,arrivals,service_ms_mean,service_ms_cv,wait_ms_mean\n0,5,23,115,1,,1\n5,5,0,0,,,\n"},
+		{"Prometheus, one series", `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1700000000,"5"],[1700000060,"NaN"],[1700000120,"7.5"]]}]}}`, Options{}, "prometheus",
+			nil, "t_s,dur_s,rate_rps\n0,120,5\n120,120,7.5\n"},
+		{"Prometheus, counters of two series and a gauge", `{"status":"success","data":{"resultType":"matrix","result":[
+{"metric":{"__name__":"q_total","i":"1"},"values":[[1700000000,"100"],[1700000010,"150"],[1700000020,"20"]]},
+{"metric":{"__name__":"q_total","i":"2"},"values":[[1700000000,"0"],[1700000010,"10"],[1700000020,"20"]]},
+{"metric":{"__name__":"busy"},"values":[[1700000000,"3"],[1700000010,"4"]]}]}}`, Options{Columns: "rate_rps=q_total,active=busy"}, "prometheus",
+			nil, "t_s,dur_s,active,rate_rps\n0,10,3,6\n10,10,4,3\n"},
+		{"PgBouncer's log", "x\n2026-03-01 12:01:00.500 UTC [7] LOG stats: 5 xacts/s, 9 queries/s, 0 client parses/s, in 1 B/s, out 2 B/s, xact 1200 us, query 300 us, wait 4 us\n2026-03-01 12:02:00.500 UTC [7] LOG stats: 0 xacts/s, 0 queries/s, in 1 B/s, out 2 B/s, xact 0 us, query 0 us, wait 0 us\n", Options{}, "pgbouncer",
+			[]string{`"t0":"2026-03-01T12:00:00.5Z"`}, "t_s,dur_s,rate_rps,service_ms_mean,wait_ms_mean\n0,60,5,1.2,0.004\n60,60,0,,\n"},
+		{"PgBouncer under \\watch", watched, Options{}, "pgbouncer", []string{`"t0":"2026-03-01T12:00:00Z"`},
+			"t_s,dur_s,rate_rps,service_ms_mean,wait_ms_mean\n0,10,50,4,0.002\n"},
+		{"nginx: the stamp is of the end", `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET /a?b HTTP/1.1" 200 12 "-" "curl" rt=2.500 urt=1.250` + "\n" + `::1 - bob [01/Mar/2026:12:00:04 +0000] "POST / HTTP/2.0" 500 - "-" "Moz [x] \"y\"" 0.500` + "\n", Options{}, "nginx",
+			[]string{`"quantum_s":1`}, "t_s,service_ms,class,status\n0,1250,GET,200\n1,500,POST,500\n"},
+		{"Envoy: the stamp is of the begin", `[2026-03-01T12:00:00.250Z] "GET /x HTTP/2" 200 - 154 0 226 100 "10.0.0.1" "a" "b" "c" "d"` + "\n" + `[2026-03-01T12:00:00.000Z] "POST /x HTTP/2" 503 UF via_upstream - "-" 154 0 226 - "10.0.0.1"` + "\n", Options{}, "envoy",
+			[]string{`"open_loop":true`}, "t_s,service_ms,class,status\n0,226,POST,503\n0.25,100,GET,200\n"},
+		{"Envoy's JSON", `{"start_time":"2026-03-01T12:00:00.250Z","method":"GET","response_code":200,"duration":7}` + "\n", Options{}, "envoy", nil, "t_s,service_ms,class,status\n0,7,GET,200\n"},
+		{"OpenTelemetry", `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeSpans":[{"spans":[
+{"name":"query SELECT","startTimeUnixNano":"1700000001000000000","endTimeUnixNano":"1700000001002500000","attributes":[{"key":"db.system","value":{"stringValue":"postgresql"}}],"status":{"code":2}},
+{"name":"pool.acquire","startTimeUnixNano":"1700000000000000000","endTimeUnixNano":"1700000001000000000","attributes":[{"key":"db.system","value":{"stringValue":"postgresql"}}]},
+{"name":"GET /","startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}
+{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","startTimeUnixNano":1700000000500000000,"endTimeUnixNano":1700000000501000000,"attributes":[{"key":"db.system.name","value":{"stringValue":"postgresql"}},{"key":"db.operation.name","value":{"stringValue":"INSERT"}}]}]}]}]}`, Options{}, "otel",
+			nil, "t_s,service_ms,class,status,pool\n0,1,INSERT,ok,\n0.5,2.5,query,error,shop\n"},
+		{"Azure", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n", Options{}, "azure-llm",
+			[]string{`"licence":"CC-BY-4.0"`, `"t0":"2023-11-16T18:15:46.68059Z"`}, "t_s,cost\n0,374\n4.314579,396\n"},
+		{"RAGPulse", `{"timestamp": "93", "input_length": 1, "hash_ids": {"passages_ids": []}, "session_id": "a"}` + "\n" + `{"timestamp": "82", "input_length": 3112, "hash_ids": {"sys_prompt": [8302], "passages_ids": [7398, 7370]}, "session_id": "s"}` + "\n", Options{}, "ragpulse",
+			[]string{`"quantum_s":1`}, "t_s,cost,session\n0,2,s\n"},
+		{"CAB", "type,runtime,warehouse_size,query_stream_id,query_id, start,relative_start,query_duration,query_duration_with_queue,start_delay\nsnowflake,3600,8,2,11,1649336192291,7954,1873,1874,1\nsnowflake,3600,8,2,3,1649336184359,22,4608,5131,2\n", Options{}, "cab",
+			[]string{`"pool_max_per_pool":10`}, "t_s,service_ms,wait_ms,class,pool\n0.02,4608,523,q3,stream2\n7.953,1873,1,q11,stream2\n"},
+		{"ServeGen", "0,11.491667,1.091141,Gamma,0.84,0.10\n600,9.846667,1.059481,Weibull,0.9,0.1\n", Options{}, "servegen",
+			[]string{`"kind":"intervals"`}, "t_s,rate_rps,ia_cv\n0,11.491667,1.091141\n600,9.846667,1.059481\n"},
+		{"CSV of completions in other units", "when,took,what\n2026-03-01T12:00:01Z,500000,\"a,b\"\n\n2026-03-01T12:00:02Z,100000,c\n", Options{Columns: "end_s=when,service_ms=took:us,class=what"}, "csv",
+			[]string{`"t0":"2026-03-01T12:00:00.5Z"`}, "t_s,service_ms,class\n0,500,\"a,b\"\n1.4,100,c\n"},
+		{"CSV without names", "1500,3\n500,4\n", Options{Columns: "t_s=#1:ms,cost=#2"}, "csv", nil, "t_s,cost\n0,4\n1,3\n"},
+		{"CSV of intervals", "min,n\n0,60\n1,\n", Options{Columns: "t_s=min:min,arrivals=n"}, "csv", []string{`"kind":"intervals"`}, "t_s,arrivals\n0,60\n60,\n"},
+		{"a trace", `#autotune-trace {"version":1,"kind":"events","pool_max_per_pool":3}` + "\n" + `{"t_s":5,"class":"a"}`, Options{}, "trace",
+			[]string{`"pool_max_per_pool":3`}, "t_s,service_ms,wait_ms,inuse,class,cost,deadline_ms,status,session,pool,weight\n5,,,,a,,,,,,\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text, res, err := imported(c.options, c.content)
+			if err != nil || res.Format != c.format {
+				t.Fatalf("taken for %q: %v", res.Format, err)
+			}
+			header, rows, _ := strings.Cut(text, "\n")
+			for _, part := range c.header {
+				if !strings.Contains(header, part) {
+					t.Errorf("%s is not in %s", part, header)
+				}
+			}
+			if rows != c.rows {
+				t.Errorf("got\n%swant\n%s", rows, c.rows)
+			}
+			if res.Rows != int64(strings.Count(rows, "\n")-1) {
+				t.Errorf("%d rows counted", res.Rows)
+			}
+			r, err := trace.NewReader(strings.NewReader(text), "x")
+			if err != nil || r.Header().Kind != res.Header.Kind {
+				t.Errorf("it does not read back: %v", err)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeImportedSaysWhere(t *testing.T) {
+	for _, c := range []struct {
+		name, content string
+		options       Options
+		want          string
+	}{
+		{"nothing", "", Options{}, "file1: the file is empty"},
+		{"anything", "hello\nworld\n", Options{}, "what this is cannot be told from its begin; name its --format (trace, journal, "},
+		{"a format that is none", "x", Options{Format: "mp3"}, `unknown format "mp3"; the formats are trace`},
+		{"pgbench, then not", "0 1 5 0 1700000001 0\nfoo\n", Options{}, "file1:2: the line has 1 fields and the first one 6"},
+		{"pgbench, another column", "0 1 5 0 1700000001 0\n0 1 5 0 1700000001 0 5\n", Options{}, "file1:2: the line has 7 fields"},
+		{"pgbench, a negative latency", "0 1 -5 0 1700000001 0\n", Options{}, `file1:1: column 3 is "-5"`},
+		{"pgbench, a lag longer than all", "0 1 5 0 1700000001 0 7\n", Options{}, `file1:1: column 7 is "7", which is not a lag within the 5 µs`},
+		{"pgbench, one interval", "1700000000 1 1 1 1 1\n", Options{}, "one interval alone"},
+		{"pgbench, intervals going back", "1700000009 1 1 1 1 1\n1700000000 1 1 1 1 1\n", Options{}, "interval 2 does not begin after"},
+		{"Prometheus, broken", "{\"data\":{\"resultType\":\"matrix\",\n\"result\":[}", Options{}, "file1:2: the JSON cannot be read"},
+		{"Prometheus, failed", `{"status":"error","error":"no such","data":{"resultType":"matrix"}}`, Options{}, "the query failed: no such"},
+		{"Prometheus, two metrics", `{"data":{"resultType":"matrix","result":[{"metric":{"__name__":"a"}},{"metric":{"__name__":"b"}}]}}`, Options{}, "several metrics (a, b); say which"},
+		{"Prometheus, no such metric", `{"data":{"resultType":"matrix","result":[{"metric":{"__name__":"a"}}]}}`, Options{Columns: "rate_rps=c"}, `there is no metric "c"; there are a`},
+		{"Prometheus, no such column", `{"data":{"resultType":"matrix","result":[{"metric":{"__name__":"a"}}]}}`, Options{Columns: "rat=a"}, `intervals have no column "rat"`},
+		{"OpenTelemetry, no database", `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x"}]}]}]}`, Options{}, "none of the 1 spans is of a database call"},
+		{"OpenTelemetry, cut off", `{"resourceSpans":[{`, Options{}, "the document at byte 0 cannot be read as OTLP JSON"},
+		{"OpenTelemetry, times", `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","startTimeUnixNano":"5","endTimeUnixNano":"4","attributes":[{"key":"db.system","value":{"stringValue":"p"}}]}]}]}]}`, Options{}, "which are not times in ns"},
+		{"nginx, mostly other lines", `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl"` + "\nx\ny\n", Options{}, "file1:2: the line is not of nginx' combined format; 2 lines are like it"},
+		{"PgBouncer without times", " database | total_xact_count | total_xact_time | total_wait_time\n a | 1 | 1 | 1\n", Options{}, "has no time above it"},
+		{"CSV without a map", "a,b\n1,2\n", Options{Format: "csv"}, "say which column is what, as --columns t_s="},
+		{"CSV, a map that is none", "a,b\n1,2\n", Options{Columns: "t_s"}, `"t_s" is not of the form`},
+		{"CSV, no such target", "a,b\n1,2\n", Options{Columns: "time=a"}, `a trace has no column "time"`},
+		{"CSV, no such source", "a,b\n1,2\n", Options{Columns: "t_s=c"}, `file1:1: there is no column "c"; there are a, b`},
+		{"CSV, no such number", "1,2\n", Options{Columns: "t_s=#3"}, "there is no column #3; the first line has 2"},
+		{"CSV, no times", "a,b\n1,2\n", Options{Columns: "cost=a"}, "has to name one column of times"},
+		{"CSV, both kinds", "a,b\n1,2\n", Options{Columns: "t_s=a,class=b,arrivals=b"}, "a trace has one kind"},
+		{"CSV, a bad number", "a,b\n1,2\n\n2,x\n", Options{Columns: "t_s=a,cost=b"}, `file1:4: b is "x", which is not a number`},
+		{"CSV, a bad time", "a,b\nsoon,2\n", Options{Columns: "t_s=a"}, `file1:2: a is "soon", which is neither a date`},
+		{"CSV, a short row", "a,b\n1\n", Options{Columns: "t_s=a"}, "file1:2: wrong number of fields"},
+		{"CSV, a quote that does not end", "a,b\n1,\"" + strings.Repeat(strings.Repeat("x", 99)+"\n", maxRecord/100+1), Options{Columns: "t_s=a"}, "a quote is not closed"},
+		{"CSV, an end without a length", "a,b\n1,\n", Options{Columns: "end_s=a,service_ms=b"}, "file1:2: end_s is a time of completion, and without a service time"},
+		{"CSV, nothing in it", "a,b\n", Options{Columns: "t_s=a"}, "there is nothing in it"},
+		{"RAGPulse, a bad time", `{"timestamp":"x","hash_ids":{"passages_ids":[]}}`, Options{}, `file1:1: timestamp is "\"x\""`},
+		{"a journal without its header", `{"observation":{},"decision":{}}`, Options{}, "file1:1: the journal does not begin with its header"},
+		{"a truncated gzip", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x00", Options{Format: "pgbench"}, "the gzip stream ends early: the file is truncated"},
+		{"a truncated gzip to find out", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x00", Options{}, "the gzip stream ends early: the file is truncated"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if text, _, err := imported(c.options, c.content); err == nil || !strings.Contains(err.Error(), c.want) || text != "" {
+				t.Errorf("got %v\nwant %s\nwritten %q", err, c.want, text)
+			}
+		})
+	}
+	if _, _, err := imported(Options{}, "0 1 5 0 1700000001 0\n", `{"observation":{}}`); err == nil || !strings.Contains(err.Error(), "file2: this is journal and file1 is pgbench") {
+		t.Errorf("two formats: %v", err)
+	}
+}
+
+func TestLinesThatALogHasBesidesAreLeftOutAndCounted(t *testing.T) {
+	line := `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl"` + "\n"
+	_, res, err := imported(Options{}, line+"oops\n"+line)
+	if text := strings.Join(res.Notes, "\n"); err != nil || res.Rows != 2 || !strings.Contains(text, "1 lines were left out, first file1:2: ") || !strings.Contains(text, "Of 2 of 2 lines the request's time is unknown") {
+		t.Errorf("%v: %+v", err, res)
+	}
+}
+
+func TestSeveralLogsOfOneRunAreMerged(t *testing.T) {
+	text, res, err := imported(Options{}, "0 1 0 0 1700000001 0\n0 2 0 0 1700000003 0\n", "1 1 0 0 1700000002 0\n")
+	if err != nil || res.Rows != 3 || !strings.Contains(text, "\n0,0,script0,ok,client0\n1,0,script0,ok,client1\n2,0,script0,ok,client0\n") {
+		t.Errorf("%v: %s", err, text)
+	}
+}
+
+func TestSortingOnDiskIsSortingInMemory(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		disk, memory := sorter{length: rapid.IntRange(1, 7).Draw(t, "run")}, sorter{}
+		defer disk.discard()
+		for i := range rapid.IntRange(0, 60).Draw(t, "events") {
+			e := trace.UnknownEvent()
+			e.T, e.Cost, e.Class = 0, float64(i), strings.Repeat("x", i%5)
+			at := rapid.Int64Range(-3, 9).Draw(t, "at")
+			if disk.add(at, &e) != nil || memory.add(at, &e) != nil {
+				t.Fatal("cannot add")
+			}
+		}
+		if disk.finish() != nil || memory.finish() != nil {
+			t.Fatal("cannot finish")
+		}
+		for {
+			a, x, errA := disk.next()
+			b, y, errB := memory.next()
+			if errA != errB || a != b || fmt.Sprint(x) != fmt.Sprint(y) {
+				t.Fatalf("%v %v %v, and %v %v %v", a, x, errA, b, y, errB)
+			}
+			if errA == io.EOF {
+				return
+			}
+		}
+	})
+}
+
+func TestServiceTimesOfAJournalAreItsCounters(t *testing.T) {
+	journal := `{"autotune_journal":1,"start":"2026-03-01T12:00:00Z","config":{}}
+{"observation":{"at":1000000000,"counters":{"arrivals":10,"completions":10},"gauges":{"limit":4}},"decision":{}}
+{"observation":{"at":3000000000,"counters":{"arrivals":30,"completions":20,"wait_time":50000000,"service_time":40000000,"in_use_time":40000000,"service_time_sq":0.0002},"gauges":{"limit":4,"idle":2,"queued":3}},"decision":{}}
+{"observation":{"at":4000000000,"counters":{"arrivals":0},"gauges":{"limit":4}},"decision":{}}
+{"observation":{"at":50000`
+	text, res, err := imported(Options{}, journal)
+	if err != nil || res.Format != "journal" {
+		t.Fatalf("%q: %v", res.Format, err)
+	}
+	want := "t_s,dur_s,rate_rps,arrivals,service_ms_mean,service_ms_cv,wait_ms_mean,active,idle,waiting,limit,others,cpu_util\n0,2,10,20,4,0.5000000000000001,5,0.02,2,3,4,,\n2,1,,,,,,,0,0,4,,\n"
+	if _, rows, _ := strings.Cut(text, "\n"); rows != want {
+		t.Errorf("got\n%swant\n%s", rows, want)
+	}
+	if !strings.Contains(text, `"t0":"2026-03-01T12:00:01Z"`) || len(res.Notes) != 1 || !strings.Contains(res.Notes[0], "file1:5: the last line is cut off") {
+		t.Errorf("%s, %q", text, res.Notes)
+	}
+}
+
+func FuzzImport(f *testing.F) {
+	names, _ := Formats()
+	for i, seed := range []string{
+		"#autotune-trace {\"version\":1,\"kind\":\"events\"}\nt_s\n1\n",
+		`{"autotune_journal":1,"start":"2026-03-01T12:00:00Z"}` + "\n" + `{"observation":{"at":1},"decision":{}}` + "\n" + `{"observation":{"at":2},"decision":{}}`,
+		`{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"a_total"},"values":[[1,"5"],[2,"7"]]}]}}`,
+		`{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","startTimeUnixNano":"5","endTimeUnixNano":"9","attributes":[{"key":"db.system","value":{"stringValue":"p"}}]}]}]}]}`,
+		`{"timestamp":"1","hash_ids":{"passages_ids":[1]}}`,
+		"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.68,374,44\n",
+		"query_stream_id,query_id,relative_start,query_duration,query_duration_with_queue,start_delay\n1,2,30,4,5,1\n",
+		"0,11.4,1.09,Gamma,0.8,0.1\n", watched, "0 1 5 0 1700000001 0\n",
+		`[2026-03-01T12:00:00.250Z] "GET /x HTTP/2" 200 - 154 0 226 100 "a"`,
+		`1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" 0.123`, "a,b\n1,2\n",
+	} {
+		f.Add([]byte(seed), uint8(i), "t_s=a,service_ms=b:us")
+		f.Add([]byte(seed), uint8(255), "")
+	}
+	f.Fuzz(func(t *testing.T, b []byte, format uint8, columns string) {
+		o := Options{Columns: columns}
+		if int(format) < len(names) {
+			o.Format = names[format]
+		}
+		text, res, err := imported(o, string(b))
+		if err != nil {
+			return
+		}
+		r, err := trace.NewReader(strings.NewReader(text), "x")
+		if err != nil {
+			t.Fatalf("%s wrote a trace that does not read: %v", res.Format, err)
+		}
+		for n := int64(0); ; n++ {
+			var e trace.Event
+			var i trace.Interval
+			if res.Header.Kind == trace.Events {
+				err = r.Event(&e)
+			} else {
+				err = r.Interval(&i)
+			}
+			if err == io.EOF && n == res.Rows {
+				return
+			} else if err != nil {
+				t.Fatalf("%s, row %d of %d: %v", res.Format, n, res.Rows, err)
+			}
+			if math.IsInf(e.T+i.T, 0) {
+				t.Fatal("endless")
+			}
+		}
+	})
+}

@@ -1,0 +1,136 @@
+package ingest
+
+import (
+	"encoding/json"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/pgautotune/autotune/simulations/trace"
+)
+
+func isOTel(head string) bool {
+	return strings.HasPrefix(head, "{") && strings.Contains(head, `"resourceSpans"`)
+}
+
+// export is a document of OTLP JSON; a file may hold several.
+type export struct {
+	ResourceSpans []struct {
+		Resource   attributed `json:"resource"`
+		ScopeSpans []struct {
+			Spans []span `json:"spans"`
+		} `json:"scopeSpans"`
+	} `json:"resourceSpans"`
+}
+
+type span struct {
+	attributed
+	Name   string      `json:"name"`
+	Start  json.Number `json:"startTimeUnixNano"`
+	End    json.Number `json:"endTimeUnixNano"`
+	Status struct {
+		Code json.RawMessage `json:"code"` // 2 or STATUS_CODE_ERROR
+	} `json:"status"`
+}
+
+type attributed struct {
+	Attributes []struct {
+		Key   string `json:"key"`
+		Value struct {
+			String string `json:"stringValue"`
+		} `json:"value"`
+	} `json:"attributes"`
+}
+
+// attribute is the first of some attributes that is a text.
+func (a attributed) attribute(keys ...string) string {
+	for _, k := range keys {
+		for _, x := range a.Attributes {
+			if x.Key == k {
+				return x.Value.String
+			}
+		}
+	}
+	return ""
+}
+
+// readOTel takes the spans of database calls: those with a db.system. Spans of
+// waiting for a connection, or of making one, are left out; what they cover is not
+// service.
+func readOTel(in *input, out *sink) error {
+	open := true
+	out.begin(trace.Header{Kind: trace.Events, ServiceKind: trace.Observed, OpenLoop: &open, Source: "OpenTelemetry spans"},
+		[]string{"t_s", "service_ms", "class", "status", "pool"})
+	out.note("A row is a span of a query: a connection that is held over several, as in a transaction, is held longer.")
+	limited := &io.LimitedReader{R: in.lines, N: 0}
+	d := json.NewDecoder(limited)
+	taken, others := 0, 0
+	for {
+		limited.N = maxDocument
+		var doc export
+		begin := d.InputOffset()
+		if err := d.Decode(&doc); err == io.EOF && limited.N > 0 {
+			break
+		} else if err != nil {
+			return in.problem("the document at byte %d cannot be read as OTLP JSON: %s", begin, trace.Describe(err))
+		}
+		for _, rs := range doc.ResourceSpans {
+			for _, ss := range rs.ScopeSpans {
+				for i := range ss.Spans {
+					s := &ss.Spans[i]
+					if s.attribute("db.system.name", "db.system") == "" || waiting(s.Name) {
+						others++
+						continue
+					}
+					taken++
+					if err := s.add(in, out, rs.Resource.attribute("service.name")); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	if taken == 0 && others > 0 {
+		return in.problem("none of the %d spans is of a database call (with the attribute db.system or db.system.name)", others)
+	}
+	if others > 0 {
+		out.note("%d spans that are not of queries were left out.", others)
+	}
+	return nil
+}
+
+// waiting tells the spans of connections from those of queries, by the names that
+// instrumentations of pgx give them.
+func waiting(name string) bool {
+	name = strings.ToLower(name)
+	return strings.Contains(name, "acquire") || strings.HasSuffix(name, "connect") || strings.HasPrefix(name, "prepare")
+}
+
+func (s *span) add(in *input, out *sink, pool string) error {
+	start, err := strconv.ParseInt(string(s.Start), 10, 64)
+	end, err2 := strconv.ParseInt(string(s.End), 10, 64)
+	if err != nil || err2 != nil || start <= 0 || float64(start) > latest*1e9 || end < start {
+		return in.problem("the span %.60q is from %.30q to %.30q, which are not times in ns", s.Name, s.Start, s.End)
+	}
+	e := trace.UnknownEvent()
+	e.Service = float64(end-start) / 1e6
+	e.Class, e.Pool = s.attribute("db.operation.name", "db.operation"), pool
+	if e.Class == "" {
+		e.Class, _, _ = strings.Cut(s.Name, " ")
+	}
+	e.Class = short(e.Class)
+	e.Pool = short(e.Pool)
+	e.Status = "ok"
+	if code := strings.Trim(string(s.Status.Code), `"`); code == "2" || code == "STATUS_CODE_ERROR" {
+		e.Status = "error"
+	}
+	return out.event(start, &e)
+}
+
+// short keeps a name to what a name is: SQL that came as one would fill the trace.
+func short(name string) string {
+	if len(name) > 80 {
+		name = strings.ToValidUTF8(name[:80], "")
+	}
+	return name
+}

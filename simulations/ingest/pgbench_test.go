@@ -1,0 +1,112 @@
+package ingest
+
+import (
+	"context"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/pgtest"
+	"github.com/pgautotune/autotune/simulations/replay"
+	"github.com/pgautotune/autotune/simulations/trace"
+)
+
+// pgbench runs the real one, which is part of Debian's postgresql-contrib, and
+// returns its logs.
+func pgbench(t *testing.T, args ...string) []replay.File {
+	t.Helper()
+	program, err := exec.LookPath("pgbench")
+	if err != nil {
+		t.Skip("pgbench is not installed: on Debian it comes with the package postgresql-contrib")
+	}
+	dir := t.TempDir()
+	script := filepath.Join(dir, "script")
+	if err := os.WriteFile(script, []byte("select pg_sleep(0.005);\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	args = append([]string{"--no-vacuum", "--log", "--log-prefix=" + filepath.Join(dir, "log"), "--file=" + script}, args...)
+	if out, err := exec.CommandContext(ctx, program, append(args, pgtest.DSN(t))...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "log.*"))
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("pgbench left no log: %v", err)
+	}
+	return replay.Files(nil, logs...)
+}
+
+func TestLogsOfTheRealPgbenchAreImported(t *testing.T) {
+	read := func(files []replay.File) (h trace.Header, events []trace.Event, intervals []trace.Interval) {
+		t.Helper()
+		var b strings.Builder
+		if _, err := Import(files, Options{}, func(h trace.Header, columns ...string) (*trace.Writer, error) {
+			return trace.NewWriter(&b, h, trace.Form{Columns: columns})
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := trace.NewReader(strings.NewReader(b.String()), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			var e trace.Event
+			var i trace.Interval
+			if r.Header().Kind == trace.Events {
+				err = r.Event(&e)
+				events = append(events, e)
+			} else {
+				err = r.Interval(&i)
+				intervals = append(intervals, i)
+			}
+			if err == io.EOF {
+				return r.Header(), events[:max(0, len(events)-1)], intervals[:max(0, len(intervals)-1)]
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+
+	// Two clients in turn: at no time may more than two be served, which stamps
+	// taken for arrivals would break.
+	h, events, _ := read(pgbench(t, "--client=2", "--jobs=2", "--transactions=40"))
+	if len(events) != 80 || h.OpenLoop == nil || *h.OpenLoop {
+		t.Fatalf("%d transactions of 80, %+v", len(events), h)
+	}
+	ends := map[string]float64{}
+	for _, e := range events {
+		if e.Service < 5 || e.T < ends[e.Session]-1e-5 { // pgbench rounds to µs
+			t.Errorf("%s at %v s for %v ms, and its last ended at %v s", e.Session, e.T, e.Service, ends[e.Session])
+		}
+		ends[e.Session] = e.T + e.Service/1000
+	}
+
+	h, events, _ = read(pgbench(t, "--client=1", "--transactions=40", "--rate=400")) // twice what one can serve
+	waited := 0
+	for _, e := range events {
+		if e.Wait > 5 {
+			waited++
+		}
+	}
+	if h.OpenLoop == nil || !*h.OpenLoop || waited < 10 || math.IsNaN(events[0].Wait) {
+		t.Errorf("%d of %d waited, %+v", waited, len(events), h)
+	}
+
+	_, _, intervals := read(pgbench(t, "--client=2", "--time=3", "--aggregate-interval=1"))
+	n := 0.0
+	for _, i := range intervals {
+		n += i.Arrivals
+		if i.Dur != 1 || i.Arrivals > 0 && i.ServiceMean < 5 {
+			t.Errorf("%+v", i)
+		}
+	}
+	if len(intervals) < 2 || n < 20 {
+		t.Errorf("%d intervals, %v transactions", len(intervals), n)
+	}
+}

@@ -1,0 +1,193 @@
+package ingest
+
+import (
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgautotune/autotune/simulations/trace"
+)
+
+// PgBouncer tells what went through it in two ways. Every stats_period (60 s) it
+// logs rates and means of the period that ends then:
+//
+//	2026-03-01 12:00:00.123 UTC [7] LOG stats: 5 xacts/s, 9 queries/s, … in 1 B/s,
+//	out 2 B/s, xact 1200 us, query 300 us, wait 4 us
+//
+// And SHOW STATS has totals for each database, which psql shows again and again
+// under \watch, with the time above each table.
+//
+// In transaction pooling a transaction holds a connection, so that it is a request.
+var (
+	bouncerStats = regexp.MustCompile(`^(.*?)\s*(?:\[\d+\] )?(?:LOG )?(?:@\S+ )?stats: (\d+) xacts/s, .*\bxact (\d+) us, query (\d+) us,? wait (?:time )?(\d+) us`)
+	watchStamp   = regexp.MustCompile(`^(?:.*\t)?\s*(\S.*?\d)\s*(?:(AM|PM)\s*)?([A-Z]{3,5})?\s*\(every [0-9.]+s\)\s*$`)
+)
+
+func isPgBouncer(head string) bool {
+	for line := range strings.SplitSeq(head, "\n") {
+		if bouncerStats.MatchString(line) || strings.Contains(line, "total_xact_count") && strings.Contains(line, "|") {
+			return true
+		}
+	}
+	return false
+}
+
+func readPgBouncer(in *input, out *sink) error {
+	out.begin(trace.Header{Kind: trace.Intervals, ServiceKind: trace.Observed, Source: "PgBouncer SHOW STATS"},
+		[]string{"t_s", "dur_s", "rate_rps", "service_ms_mean", "wait_ms_mean"})
+	out.note("A request is a transaction, as in transaction pooling; whether the recorded callers are a closed loop is unknown.")
+	b := &bouncer{in: in, out: out}
+	for text, err := in.next(); err == nil; text, err = in.next() {
+		if err := b.line(text); err != nil {
+			return err
+		}
+	}
+	if err := in.rest(); err != nil {
+		return err
+	}
+	if err := b.endTable(); err != nil {
+		return err
+	}
+	return b.writeLog()
+}
+
+// bouncer reads both forms.
+type bouncer struct {
+	in  *input
+	out *sink
+
+	periods []period // of the log
+
+	stamp   int64          // of the table that is read, ns; 0 unknown
+	columns map[string]int // of it; nil outside of one
+	sums    totals
+	last    totals
+	lastAt  int64
+	tables  int
+}
+
+type period struct {
+	end                 int64
+	rate, service, wait float64
+}
+
+// totals are cumulative, in transactions and µs.
+type totals struct{ transactions, time, wait float64 }
+
+func (b *bouncer) line(text string) error {
+	if m := bouncerStats.FindStringSubmatch(text); m != nil {
+		end, ok := date(m[1])
+		if !ok {
+			return b.in.problem("the line of stats begins with %.40q, which is not a time", m[1])
+		}
+		var v [3]float64
+		for i, k := range []int{2, 3, 5} {
+			v[i], _ = strconv.ParseFloat(m[k], 64)
+		}
+		if len(b.periods) == maxIntervals {
+			return b.in.problem("there are more than %d periods", maxIntervals)
+		}
+		b.periods = append(b.periods, period{end, v[0], v[1] / 1000, v[2] / 1000})
+		return nil
+	}
+	if m := watchStamp.FindStringSubmatch(text); m != nil {
+		if err := b.endTable(); err != nil {
+			return err
+		}
+		at, ok := date(strings.Join(strings.Fields(m[1]+" "+m[2]+" "+m[3]), " "))
+		if !ok {
+			return b.in.problem("the time %.60q of \\watch is not in a form that is known; set LC_TIME=C for psql", text)
+		}
+		b.stamp = at
+		return nil
+	}
+	cells := strings.Split(text, "|")
+	for i := range cells {
+		cells[i] = strings.TrimSpace(cells[i])
+	}
+	if len(cells) < 4 {
+		return nil // rulers, counts of rows, other lines of a log
+	}
+	if cells[0] == "database" {
+		if err := b.endTable(); err != nil {
+			return err
+		}
+		b.columns = map[string]int{}
+		for i, c := range cells {
+			b.columns[c] = i
+		}
+		return nil
+	}
+	if b.columns == nil || cells[0] == "pgbouncer" {
+		return nil
+	}
+	for name, sum := range map[string]*float64{"total_xact_count": &b.sums.transactions, "total_xact_time": &b.sums.time, "total_wait_time": &b.sums.wait} {
+		i, ok := b.columns[name]
+		if !ok || i >= len(cells) {
+			return b.in.problem("the table has no column %s; SHOW STATS of PgBouncer 1.8 or newer has", name)
+		}
+		v, ok := number(cells[i])
+		if !ok {
+			return b.in.problem("%s is %.40q, which is not a number", name, cells[i])
+		}
+		*sum += v
+	}
+	return nil
+}
+
+// endTable makes an interval of a table and the one before it.
+func (b *bouncer) endTable() error {
+	if b.columns == nil {
+		return nil
+	}
+	if b.stamp == 0 {
+		return b.in.problem("a table of SHOW STATS has no time above it; let psql show it under \\watch 10")
+	}
+	now, at := b.sums, b.stamp
+	b.columns, b.sums, b.stamp = nil, totals{}, 0
+	b.tables++
+	last, began := b.last, b.lastAt
+	b.last, b.lastAt = now, at
+	if b.tables == 1 || at <= began {
+		return nil
+	}
+	i := trace.UnknownInterval()
+	i.Dur = float64(at-began) / 1e9
+	n := now.transactions - last.transactions
+	if n < 0 || now.time < last.time || now.wait < last.wait {
+		b.out.note("PgBouncer's totals began again: the interval in which they did is unknown.")
+		return b.out.interval(float64(began)/1e9, &i)
+	}
+	i.Rate = n / i.Dur
+	if n > 0 {
+		i.ServiceMean, i.WaitMean = (now.time-last.time)/n/1000, (now.wait-last.wait)/n/1000
+	}
+	return b.out.interval(float64(began)/1e9, &i)
+}
+
+// writeLog makes intervals of the log's periods. How long one is, the stamps tell.
+func (b *bouncer) writeLog() error {
+	usual := time.Duration(math.MaxInt64)
+	for i := 1; i < len(b.periods); i++ {
+		if d := time.Duration(b.periods[i].end - b.periods[i-1].end); d >= time.Second {
+			usual = min(usual, d)
+		}
+	}
+	if usual == math.MaxInt64 {
+		usual = time.Minute // stats_period, unless it was changed
+	}
+	usual = usual.Round(time.Second)
+	for _, p := range b.periods {
+		i := trace.UnknownInterval()
+		i.Dur, i.Rate = usual.Seconds(), p.rate
+		if p.rate > 0 {
+			i.ServiceMean, i.WaitMean = p.service, p.wait
+		}
+		if err := b.out.interval(max(0, float64(p.end)/1e9-i.Dur), &i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
