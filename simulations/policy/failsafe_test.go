@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -15,7 +16,7 @@ import (
 // virtual, so that both can be put through the same requests at the same times.
 func TestFailsafeIsTheLibrary(t *testing.T) {
 	for _, start := range []int{4, 20, 100} {
-		for knee, seed := range map[int]uint64{3: 1, 10: 2, 40: 3} {
+		for knee, seed := range map[int]uint64{3: 1, 8: 2, 25: 3} {
 			t.Run(fmt.Sprintf("knee %d from %d", knee, start), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { compareFailsafe(t, start, knee, seed) })
 			})
@@ -34,7 +35,7 @@ type running struct {
 // compareFailsafe lets callers, more and fewer by turns, run requests that become
 // longer beyond a knee, and compares the limits after each.
 func compareFailsafe(t *testing.T, start, knee int, seed uint64) {
-	const length, shift = 60 * time.Second, 5 * time.Second // of the run, and until another number of callers
+	const length, shift = 40 * time.Second, 5 * time.Second // of the run, and until another number of callers
 	e := world()
 	e.Start = start
 	ours := open(t, "failsafe", e).(*failsafe)
@@ -131,6 +132,28 @@ func TestFailsafeDecides(t *testing.T) {
 	} {
 		if got := failsafeDirection(tt.queue, step, tt.full, tt.tc, tt.tcv, tt.rtt); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.what, got, tt.want)
+		}
+	}
+}
+
+func TestACorrelationNeedsBothToVaryByAPercent(t *testing.T) {
+	for _, tt := range []struct {
+		x, y float64 // how much they vary to either side of 100
+		want float64
+	}{
+		{10, 10, 1}, {10, -10, -1}, {0.9, 10, 0}, {10, 0.9, 0}, {1.1, 10, 1},
+	} {
+		var c correlation
+		var got float64
+		for i := range 200 { // four times round the window of 50
+			side := float64(1 - 2*(i%2))
+			got, _ = c.add(100+side*tt.x, 100+side*tt.y)
+			if i < failsafeWarmUp-1 && got != 0 {
+				t.Fatalf("after %d values it is already %v", i+1, got)
+			}
+		}
+		if math.Abs(got-tt.want) > 1e-6 {
+			t.Errorf("±%v and ±%v correlate by %v, want %v", tt.x, tt.y, got, tt.want)
 		}
 	}
 }
