@@ -26,6 +26,7 @@ type gate struct {
 	waits         coarse  // of the granted that queued, since the last look
 	grantedAtLook int64
 	lastWake      int64
+	levels        occupancy
 
 	sampler Sampler // the tuner, if it wants to know of each request
 }

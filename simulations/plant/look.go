@@ -120,6 +120,7 @@ func (p *plant) observe() controller.Observation {
 			InUseTime:     time.Duration(t.held.integral),
 			SaturatedTime: time.Duration(g.saturatedTime(now)),
 			ServiceTimeSq: g.serviceSq,
+			Levels:        g.levels.upTo(now),
 		},
 		Gauges: controller.Gauges{
 			Limit: g.limit, Max: size.max, Min: size.min,

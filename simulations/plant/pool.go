@@ -161,6 +161,7 @@ func (p *plant) begin(r, c int32) {
 	q.conn, q.got = c, p.now
 	p.gate.granted++
 	p.tally.held.enter(p.now)
+	p.gate.levels.change(p.now, p.gate.inUse)
 	p.startStage(r)
 }
 
@@ -171,6 +172,7 @@ func (p *plant) giveBack(r int32, whole bool) {
 	k := &p.pool.conns[c]
 	service := p.now - q.got
 	p.tally.held.exit(p.now, q.got)
+	g.levels.leave(p.now, g.inUse, g.anyone())
 	k.gen.held--
 	g.completions++
 	sec := float64(service) / 1e9

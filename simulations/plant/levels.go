@@ -1,0 +1,47 @@
+package plant
+
+import (
+	"time"
+
+	"github.com/pgautotune/autotune/internal/model"
+)
+
+// occupancy counts, as the live pool does and at the same instants, for how long
+// how many connections were in use and how many came back out of that.
+type occupancy struct {
+	counts model.Levels
+	n      int
+	since  int64
+}
+
+// levelIndex is [model.LevelOf] without its logarithm, up to where it is constant.
+var levelIndex = func() (t [1024]uint8) {
+	for n := range t {
+		t[n] = uint8(model.LevelOf(max(n, 1)))
+	}
+	return t
+}()
+
+// change books that n are in use from now on.
+func (o *occupancy) change(now int64, n int) {
+	if o.n > 0 {
+		o.counts[levelIndex[min(o.n, len(levelIndex)-1)]].Time += time.Duration(now - o.since)
+	}
+	o.n, o.since = n, now
+}
+
+// leave books that a connection came back, out of n in use, to a queue or to none.
+func (o *occupancy) leave(now int64, n int, queue bool) {
+	if n > 0 {
+		o.counts[levelIndex[min(n, len(levelIndex)-1)]].Left++
+	}
+	if !queue {
+		o.change(now, n-1)
+	}
+}
+
+// upTo is the counts at an instant.
+func (o *occupancy) upTo(now int64) model.Levels {
+	o.change(now, o.n)
+	return o.counts
+}
