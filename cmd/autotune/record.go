@@ -52,7 +52,7 @@ A pool that has autotune inside is recorded by its journal: convert that.`,
 		example: []string{
 			"autotune record postgres://app@db/shop --for 1h -o monday.csv.gz",
 			"autotune record --from pgbench_log.1234 -o bench.csv.gz",
-			"autotune record --from calls.csv --columns end_s=time,service_ms=took:us -o calls.csv.gz",
+			"autotune record --from c.csv --columns t_s=time,service_ms=took:us -o c.gz",
 		},
 		flags: func(fs *pflag.FlagSet) runner {
 			f := &recordFlags{}
