@@ -98,7 +98,7 @@ func (r *Reader) activity(ctx context.Context) (Activity, error) {
 		found bool
 	)
 	begin := time.Now()
-	err := r.query(ctx, statement("activity"), []any{r.cfg.Database, r.cfg.User, r.app}, func(rows pgx.Rows) error {
+	err := r.query(ctx, statement("activity"), []any{r.cfg.Database, r.cfg.User, r.app, r.cfg.AnyUser, r.cfg.AnyApplication}, func(rows pgx.Rows) error {
 		var (
 			reset                 *time.Time
 			ours, hidden          *bool

@@ -54,6 +54,10 @@ type Config struct {
 	Database        string
 	User            string
 	ApplicationName string
+	// AnyUser and AnyApplication count the backends of every role, or with every
+	// application name, as ours: for a census of a whole database.
+	AnyUser        bool
+	AnyApplication bool
 
 	// Timeout bounds Read, connecting included. Default [DefaultTimeout].
 	Timeout time.Duration

@@ -87,9 +87,7 @@ func readPrometheus(in *input, out *sink) error {
 		return err
 	}
 	names := []string{"t_s", "dur_s"}
-	for _, c := range slices.Sorted(maps.Keys(columns)) {
-		names = append(names, c)
-	}
+	names = append(names, slices.Sorted(maps.Keys(columns))...)
 	out.begin(trace.Header{Kind: trace.Intervals, ServiceKind: trace.Observed, Source: "Prometheus"}, names)
 	return prometheusIntervals(m.Data.Result, columns, out)
 }

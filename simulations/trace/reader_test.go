@@ -156,7 +156,7 @@ func TestATruncatedGzipSaysSoAndLosesNoRowBeforeIt(t *testing.T) {
 	if _, err := read(t, "\x1f\x8bnonsense"); err == nil || !strings.Contains(err.Error(), "it begins like gzip, but is not") {
 		t.Error(err)
 	}
-	damaged := []byte(b.String())
+	damaged := bytes.Clone(b.Bytes())
 	damaged[len(damaged)-6] ^= 0xff
 	if _, err := read(t, string(damaged)); err == nil || !strings.Contains(err.Error(), "the gzip stream is damaged") {
 		t.Error(err)

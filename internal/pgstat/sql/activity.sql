@@ -3,10 +3,11 @@
 -- transaction counters of the pool's database. Read once a second.
 --
 -- By hand (psql 16 or newer), '' meaning "as I am connected":
---   \bind '' '' 'my service'
+--   \bind '' '' 'my service' false false
 --   \i activity.sql
 --
--- $1 database, $2 role, $3 application_name of the tuned pool
+-- $1 database, $2 role, $3 application_name of the tuned pool;
+-- $4 whether any role, $5 whether any application_name is ours
 --
 -- * A backend is ours by database, role and application_name together; the
 --   backend that runs this query is left out.
@@ -23,7 +24,9 @@ with target as (
     $3::pg_catalog.text as application_name
 ), backend as (
   select
-    coalesce(a.datname = t.datname and a.usename = t.usename and a.application_name = t.application_name, false) as ours,
+    coalesce(a.datname = t.datname
+      and ($4::pg_catalog.bool or a.usename = t.usename)
+      and ($5::pg_catalog.bool or a.application_name = t.application_name), false) as ours,
     a.backend_type is null as hidden,
     case
       when a.state = 'idle' then 'idle'

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgautotune/autotune/internal/pgtest"
+	"github.com/pgautotune/autotune/simulations/trace"
+)
+
+// busy keeps a connection of the given application busy until the test ends.
+func busy(t *testing.T, dsn, application string) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	conn, err := pgx.Connect(ctx, dsn+"&application_name="+application)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			_, _ = conn.Exec(ctx, "select pg_sleep(0.02)")
+		}
+		_ = conn.Close(context.Background())
+	}()
+	t.Cleanup(func() { stop(); <-ended })
+}
+
+func TestALiveDatabaseIsRecordedAndAnInterruptionEndsTheTraceWell(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	busy(t, dsn, "shop")
+	busy(t, dsn, "other")
+	out := filepath.Join(t.TempDir(), "t.csv.gz")
+	var stdout, stderr bytes.Buffer
+	ctx, interrupt := context.WithTimeout(t.Context(), time.Minute)
+	defer interrupt()
+	code := make(chan int)
+	go func() {
+		code <- run(ctx, []string{"record", dsn, "--interval", "1s", "-o", out}, func(string) (string, bool) { return "", false }, strings.NewReader(""), &stdout, &stderr)
+	}()
+	for rows := 0; rows < 2; { // each row is flushed
+		select {
+		case c := <-code:
+			t.Fatalf("it ended by itself: %d, %s", c, stderr.String())
+		case <-time.After(50 * time.Millisecond):
+		}
+		rows = flushed(out)
+	}
+	interrupt()
+	if c := <-code; c != exitDone || stderr.Len() > 0 || !strings.Contains(stdout.String(), "from the live database") {
+		t.Errorf("exit %d, %s%s", c, stdout.String(), stderr.String())
+	}
+	all := intervalsOf(t, out)
+	if len(all) < 2 {
+		t.Fatalf("%d rows", len(all))
+	}
+	rate := 0.0
+	for _, i := range all {
+		rate = max(rate, i.Rate)
+		if i.Active+i.Idle < 1.5 || i.Active+i.Idle > 2.5 || i.Hidden != 0 || i.Dur < 0.8 {
+			t.Errorf("two connections were recorded as %+v", i)
+		}
+	}
+	if rate < 5 || rate > 150 { // two connections with 50/s each, on a slow machine
+		t.Errorf("the rate is %v per second", rate)
+	}
+}
+
+// flushed counts the rows of a trace that is being written.
+func flushed(path string) (n int) {
+	r, err := trace.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer r.Close()
+	for i := (trace.Interval{}); r.Interval(&i) == nil; n++ {
+	}
+	return n
+}
+
+func TestARoleWithFewRightsRecordsWhatItMaySeeAndSaysWhatNot(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	ctx := t.Context()
+	admin, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(ctx)
+	if _, err := admin.Exec(ctx, "drop role if exists autotune_recorder; create role autotune_recorder login password 'weak-1'"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn, err := pgx.Connect(context.Background(), dsn)
+		if err == nil {
+			_, err = conn.Exec(context.Background(), "drop role autotune_recorder")
+			_ = conn.Close(context.Background())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	busy(t, dsn, "shop")
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword("autotune_recorder", "weak-1")
+	out := filepath.Join(t.TempDir(), "t.csv")
+	got := call(t, map[string]string{"DATABASE_URL": u.String()}, "record", "--for", "2200ms", "--interval", "1s", "-o", out, "--output", "json")
+	res := decode[recordResult](t, got.stdout)
+	if got.code != exitDone || res.Schema != "autotune.record/v1" || res.Rows < 1 || !strings.Contains(got.stderr, "GRANT pg_read_all_stats") {
+		t.Fatalf("exit %d: %s%s", got.code, got.stdout, got.stderr)
+	}
+	text, err := os.ReadFile(out)
+	if err != nil || strings.Contains(string(text), "weak-1") || strings.Contains(got.stdout+got.stderr, "weak-1") {
+		t.Fatalf("%v, or the password is in it", err)
+	}
+	for _, i := range intervalsOf(t, out) {
+		if i.Hidden+i.Others < 1 || i.Active >= 0 || i.ServiceMean >= 0 {
+			t.Errorf("what is hidden was taken for known: %+v", i)
+		}
+	}
+
+	narrow := filepath.Join(t.TempDir(), "narrow.csv")
+	got = call(t, nil, "record", dsn, "--application", "shop", "--for", "1200ms", "--interval", "1s", "-o", narrow)
+	if got.code != exitDone || !strings.Contains(got.stdout, "these filters rate_rps") {
+		t.Fatalf("exit %d: %s%s", got.code, got.stdout, got.stderr)
+	}
+	for _, i := range intervalsOf(t, narrow) {
+		if i.Active+i.Idle != 1 || i.Rate >= 0 {
+			t.Errorf("one connection of the application was recorded as %+v", i)
+		}
+	}
+	in80Columns(t, got.stdout)
+}
