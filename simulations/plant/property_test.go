@@ -107,7 +107,7 @@ func TestWhateverATunerDoesNothingIsLostAndTheBudgetHolds(t *testing.T) {
 }
 
 func TestEachContenderMeetsTheSameRequests(t *testing.T) {
-	cfg := plant.Config{Seed: 9, Duration: 100 * time.Second, Arrivals: []plant.Arrivals{{Rate: 500}}, Server: free(1000)}
+	cfg := plant.Config{Seed: 9, Duration: 100 * time.Second, Arrivals: []plant.Arrivals{{Rate: 500}}, Server: free(1000), Pool: plant.Pool{Budget: 1000}}
 	a, b := run(t, cfg, nil, fix(1000)), run(t, cfg, nil, fix(900))
 	if a.Requests != b.Requests || a.Service != b.Service {
 		t.Errorf("two sizes that never bind met different requests: %+v and %+v", a.Service, b.Service)
