@@ -63,17 +63,19 @@ func (g *generator) stay() float64 {
 func (g *generator) Next(r *Request) bool {
 	need := g.gap.draw(g.rng)
 	for {
-		if left := g.rate * (g.segment - g.t); need > left {
+		left := 0.0
+		if g.rate > 0 {
+			left = g.rate * (g.segment - g.t)
+		}
+		if need > left || g.rate == 0 {
 			need -= left
-			if g.t = g.segment; g.t >= g.until {
+			if g.t = g.segment; g.t >= g.until || math.IsInf(g.t, 1) {
 				return false
 			}
 			g.cut()
 			continue
 		}
-		if g.rate > 0 {
-			g.t += need / g.rate
-		}
+		g.t += need / g.rate
 		r.At, r.Class, r.Demand, r.Patience = time.Duration(g.t), g.class, 0, 0
 		return g.t < g.until
 	}

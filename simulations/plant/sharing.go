@@ -1,7 +1,5 @@
 package plant
 
-import "math"
-
 // sharing is a processor-sharing station: all jobs are served at once, each at
 // the rate that the capacity for their number leaves it.
 //
@@ -57,7 +55,7 @@ func (s *sharing) advance(now int64) {
 			s.v += dv
 			s.served += dv * float64(n)
 		}
-		s.busy += math.Min(float64(len(s.heap)+s.others), float64(s.law.cores)) * float64(dt)
+		s.busy += float64(min(len(s.heap)+s.others, s.law.cores)) * float64(dt)
 		s.last = now
 	}
 }

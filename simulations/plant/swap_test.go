@@ -1,0 +1,35 @@
+package plant_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgautotune/autotune/simulations/plant"
+)
+
+// A swap reconnects what is in use, and callers wait for it.
+func TestASwapCostsConnects(t *testing.T) {
+	cfg := plant.Config{Seed: 1, Duration: 20 * time.Second, Closed: []plant.Closed{{Callers: 30}}, Pool: plant.Pool{Budget: 20}}
+	still := run(t, cfg, nil, &script{settings: []plant.Setting{{Limit: 20, Max: 20}}})
+	swapped := run(t, cfg, nil, &script{settings: []plant.Setting{{Limit: 20, Max: 20}, {Limit: 20, Max: 20}, {Limit: 19, Max: 19}}})
+	if swapped.Swaps != 1 || swapped.Connects < still.Connects+19 {
+		t.Errorf("%d swaps and %d connects, %d without: each of 19 connections should have been opened again", swapped.Swaps, swapped.Connects, still.Connects)
+	}
+	if swapped.MaxBackends > 20 {
+		t.Errorf("%d backends under a budget of 20", swapped.MaxBackends)
+	}
+}
+
+func TestValidateNamesTheBrokenBound(t *testing.T) {
+	cfg := plant.Config{Server: plant.Server{Sigma: 2}, Arrivals: []plant.Arrivals{{CV: -1}}}
+	err := cfg.Validate()
+	if err == nil {
+		t.Fatal("a contention of 2 and a negative CV were accepted")
+	}
+	for _, part := range []string{"server.sigma is 2", "arrivals[0].cv is -1"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not say %q", err, part)
+		}
+	}
+}
