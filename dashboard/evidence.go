@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pgautotune/autotune"
@@ -185,12 +186,30 @@ func perSecond(x float64) string {
 	return fmt.Sprintf("%.1f/s", x)
 }
 
-// duration is rounded to three digits: what is measured is no better.
+// duration is rounded to three digits, with a space before its unit: what is
+// measured is no better.
 func duration(d time.Duration) string {
-	for unit := time.Duration(1); unit <= time.Second; unit *= 10 {
-		if d.Abs() < 1000*unit {
-			return d.Round(unit).String()
-		}
+	switch s := d.Seconds(); {
+	case d == 0:
+		return "0 ms"
+	case d.Abs() < time.Millisecond:
+		return fmt.Sprintf("%.3g µs", s*1e6)
+	case d.Abs() < time.Second:
+		return fmt.Sprintf("%.3g ms", s*1e3)
+	case d.Abs() < time.Minute:
+		return fmt.Sprintf("%.3g s", s)
 	}
-	return d.Round(time.Second).String()
+	return span(d.Round(time.Second))
+}
+
+// span is a duration that somebody set, without the zeros of Go's own form.
+func span(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }

@@ -52,9 +52,9 @@ func controllerRows(c *autotune.Config) []fact {
 		{"floor", strconv.Itoa(c.Floor)},
 		{"ceiling", strconv.Itoa(c.Ceiling)},
 		{"budget", strconv.Itoa(c.Budget)},
-		{"interval", c.Interval.String()},
-		{"swap timeout", c.SwapTimeout.String()},
-		{"drain timeout", c.DrainTimeout.String()},
+		{"interval", span(c.Interval)},
+		{"swap timeout", span(c.SwapTimeout)},
+		{"drain timeout", span(c.DrainTimeout)},
 		{"journal", pick(c.Journal != nil, "written", "none")},
 	}
 }
@@ -70,7 +70,7 @@ func poolRows(c *autotune.Config) []fact {
 		{"lifetime of a connection", orNone(p.MaxConnLifetime)},
 		{"lifetime jitter", orNone(p.MaxConnLifetimeJitter)},
 		{"idle time of a connection", orNone(p.MaxConnIdleTime)},
-		{"health check period", p.HealthCheckPeriod.String()},
+		{"health check period", span(p.HealthCheckPeriod)},
 	}
 }
 
@@ -133,5 +133,5 @@ func orNone(d time.Duration) string {
 	if d <= 0 {
 		return "none"
 	}
-	return d.String()
+	return span(d)
 }

@@ -93,8 +93,11 @@ func (v *verdict) known(now time.Time) *healthView {
 		response = duration(h.ResponseTime)
 	}
 	vector := string(h.Vector)
-	if h.VectorVersion != "" {
-		vector += " (" + h.VectorVersion + ")"
+	switch {
+	case h.VectorVersion != "" && h.Vector == autotune.VectorUnknown:
+		vector = h.VectorVersion + " installed, not checked"
+	case h.VectorVersion != "":
+		vector = h.VectorVersion + " " + vector
 	}
 	view.Facts = []fact{
 		{"utilization", percent(h.Utilization)},

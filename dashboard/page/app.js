@@ -43,15 +43,25 @@ const figures = [
 const tiles = [
   ["arrival rate", (v) => [count(v("arrivals")), "/s"]], ["throughput", (v) => [count(v("throughput")), "/s"]],
   ["in use of limit", (v) => [count(v("inUse")), `of ${count(v("limit"))}`]], ["queued", (v) => [count(v("queued")), "callers"]],
-  ["max", (v) => [count(v("max")), "connections"]], ["wait p99", (v) => split(milliseconds(v("waitP99")))],
+  ["max", (v) => [count(v("max")), "connections"]], ["open", (v) => [count(v("open")), "connections"]], ["wait p99", (v) => split(milliseconds(v("waitP99")))],
   ["response p99", (v) => split(milliseconds(v("responseP99")))],
 ];
 const split = (text) => { const [value, unit = ""] = text.split(" "); return [value, unit]; };
+
+const shortest = 30_000; // milliseconds on the axis, so that the first seconds are not stretched
+
+// begin is where the axis begins: so long ago as was asked for, or with the
+// first point there is.
+function begin(end) {
+  const all = end - span * 1000;
+  return history.length ? Math.max(all, Math.min(history.at[0], end - shortest)) : all;
+}
 
 let span = 300, chosen = -1; // milliseconds of the time read at; -1: now
 let state = null, verdict = "";
 
 // render draws everything, at most once a frame.
+const spanNames = { 60: "minute", 300: "5 minutes", 900: "15 minutes", 3600: "hour" };
 let waiting = false;
 function render() {
   if (waiting || document.hidden) return;
@@ -65,7 +75,9 @@ function render() {
 function draw() {
   const width = $("charts").clientWidth;
   const end = history.length ? history.at[history.length - 1] : Date.now();
-  const t0 = end - span * 1000;
+  const t0 = begin(end), seconds = Math.round((end - t0) / 1000);
+  const name = seconds >= span - 1 ? spanNames[span] : seconds < 120 ? `${seconds} seconds` : `${Math.floor(seconds / 60)} minutes`;
+  if ($("span-name").textContent !== name) $("span-name").textContent = name;
   if (chosen >= 0 && chosen < t0) choose(-1);
   for (const c of charts) c.draw(history, t0, end, width, decisions.all);
   read();
@@ -93,7 +105,7 @@ function table(t0) {
 function read() {
   const i = chosen < 0 ? history.length - 1 : history.nearest(chosen);
   for (const c of charts) c.read(history, i, chosen >= 0);
-  const box = $("cursor"), last = history.length - 1, first = history.from(history.at[last] - span * 1000);
+  const box = $("cursor"), last = history.length - 1, first = history.from(begin(history.at[last]));
   box.setAttribute("aria-valuemax", Math.max(0, last - first));
   box.setAttribute("aria-valuenow", Math.max(0, i - first));
   if (i < 0) return;
@@ -127,12 +139,12 @@ function pointed(e) {
   const share = (e.clientX - box.left - left) / (box.width - left - right);
   if (!history.length || share < -0.05) return;
   const end = history.at[history.length - 1];
-  choose(end - span * 1000 * (1 - Math.min(1, Math.max(0, share))));
+  choose(end - (end - begin(end)) * (1 - Math.min(1, Math.max(0, share))));
 }
 $("cursor").addEventListener("keydown", (e) => {
   const last = history.length - 1;
   if (last < 0) return;
-  const first = history.from(history.at[last] - span * 1000);
+  const first = history.from(begin(history.at[last]));
   const i = chosen < 0 ? last : history.nearest(chosen), page = Math.max(1, Math.round((last - first) / 10));
   const to = { ArrowLeft: i - 1, ArrowRight: i + 1, ArrowDown: i - 1, ArrowUp: i + 1, PageDown: i - page, PageUp: i + page, Home: first, End: last, Escape: -1 }[e.key];
   if (to === undefined) return;
@@ -140,10 +152,8 @@ $("cursor").addEventListener("keydown", (e) => {
   choose(e.key === "Escape" ? -1 : history.at[Math.min(last, Math.max(first, to))]);
 });
 
-const spanNames = { 60: "minute", 300: "5 minutes", 900: "15 minutes", 3600: "hour" };
 $("span").addEventListener("change", (e) => {
   span = Number(e.target.value);
-  $("span-name").textContent = spanNames[span];
   render();
 });
 $("figures").addEventListener("toggle", render);
