@@ -130,6 +130,7 @@ func TestManyProbesAskTheServerOnce(t *testing.T) {
 }
 
 func TestOnRealPoolsTheProbesSayWhatIs(t *testing.T) {
+	t.Parallel()
 	dsn := pgtest.DSN(t)
 	off := openPool(t, dsn, func(c *autotune.Config) { c.Manual = true })
 	h := handler(t, off, dashboard.Options{})

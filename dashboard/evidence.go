@@ -146,8 +146,11 @@ type kneeView struct {
 func viewKnee(d *autotune.Decision, never bool) kneeView {
 	k := &d.Estimate.Knee
 	v := kneeView{Identified: k.Identified, N: k.N, Lower: k.Lower, Upper: k.Upper, Peak: d.Estimate.PeakThroughput, Text: kneeText(k)}
-	if never {
+	switch {
+	case never:
 		v.Text = unknown
+	case k.N > 0 && (d.Reason == sizing.Learning || d.Reason == sizing.CapacityChanged):
+		v.Text += ", when last learned; other limits are being tried now"
 	}
 	return v
 }

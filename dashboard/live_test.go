@@ -120,6 +120,7 @@ func startLoad(t *testing.T, pool *autotune.Pool, dsn string) *shiftingLoad {
 
 // The whole of it: a browser looks at a pool that learns while its load shifts.
 func TestABrowserSeesThePoolLearn(t *testing.T) {
+	t.Parallel()
 	b := openBrowser(t)
 	dsn := pgtest.DSN(t)
 	pool := openPool(t, dsn, func(c *autotune.Config) { c.Start, c.Ceiling = 4, 32 })
@@ -157,6 +158,7 @@ func TestABrowserSeesThePoolLearn(t *testing.T) {
 	b.do(chromedp.KeyEvent(kb.Escape))
 	b.until("it is back at now", `document.querySelector('#cursor').getAttribute('aria-valuetext').startsWith('now') && document.querySelectorAll('line.hair').length === 0`)
 
+	b.do(chromedp.Blur("#cursor"))
 	if os.Getenv("AUTOTUNE_TEST_SCREENSHOTS") != "" {
 		b.until("much was seen", `document.querySelectorAll('#decisions > li').length > 14`)
 		b.shoot("page", 1280, 900)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestAStreamGoesOnWhereItBrokeOff(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(handler(t, &scripted{snap: autotune.Snapshot{Limit: 4}}, dashboard.Options{Name: "orders"}))
 	defer server.Close()
 	for _, how := range []string{"header", "query"} {
@@ -56,6 +57,7 @@ const (
 )
 
 func TestNoSecretIsOnAnyPage(t *testing.T) {
+	t.Parallel()
 	dsn := pgtest.DSN(t)
 	real, err := pgx.ParseConfig(dsn)
 	if err != nil {
@@ -70,6 +72,7 @@ func TestNoSecretIsOnAnyPage(t *testing.T) {
 		"no server":      func(c *autotune.Config) { c.Pool.ConnConfig.Password, c.Pool.ConnConfig.Port = secret, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := handler(t, openPool(t, dsn, change), dashboard.Options{})
 			server := httptest.NewServer(h)
 			defer server.Close()

@@ -66,7 +66,11 @@ func listen(ctx context.Context, command, address string, note func(format strin
 	if host == "" {
 		host = "127.0.0.1"
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, port))
+	network := "tcp"
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() {
+		network = "tcp4" // else 0.0.0.0 would be all of IPv6 too
+	}
+	listener, err := net.Listen(network, net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, fmt.Errorf("the page cannot be served at %s: %w; another address can be given with --listen, port 0 takes any free one", address, err)
 	}

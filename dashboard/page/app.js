@@ -13,7 +13,7 @@ const history = new History();
 const decisions = new Decisions($("decisions"), $("decisions-count"));
 const curve = new Curve($("curve"), $("curve-read"), $("knee"), $("belief"), $("curve-table").tBodies[0]);
 const connections = (x) => count(x);
-const axisTime = (x) => (x === 0 ? "0" : milliseconds(x));
+const axisTime = (x) => (x === 0 ? "0" : x >= 1000 ? `${+(x / 1000).toPrecision(3)} s` : x >= 1 ? `${+x.toPrecision(3)} ms` : `${+(x * 1000).toPrecision(3)} µs`);
 
 const charts = [
   new TimeChart({ title: "Rates", unit: "per second", height: 120, write: count, series: [
@@ -115,7 +115,7 @@ function read() {
     `in use ${count(v("inUse"))}, queued ${count(v("queued"))}, limit ${count(v("limit"))}, max ${count(v("max"))}, ` +
     `wait p99 ${milliseconds(v("waitP99"))}, response p99 ${milliseconds(v("responseP99"))}`);
   $("cursor-help").textContent = chosen < 0
-    ? "Point at the curves to read them, or focus them and use the arrow keys; Home and End jump, Escape returns to now. ▲▼ mark decisions."
+    ? "Point at the curves to read them, or focus them and use the arrow keys. ▲▼ mark decisions."
     : `Read at ${at}${near(history.at[i])}`;
 }
 
@@ -169,6 +169,10 @@ function connection(kind, text) {
   if (kind === "lost" || box.dataset.state === "lost") announce(text);
   box.dataset.state = kind;
   box.textContent = text;
+  if (kind === "lost") { // what was is not what is
+    $("verdict").dataset.status = "unknown";
+    $("verdict-text").textContent = verdict ? `was ${verdict}` : "health unknown";
+  }
 }
 
 function show(next) {
@@ -184,7 +188,8 @@ function show(next) {
   const list = $("causes");
   list.dataset.status = status;
   if (list.textContent !== causes.join("")) list.replaceChildren(...causes.map((c) => element("li", {}, c)));
-  facts($("health"), [...(health?.facts ?? []), { name: "last decision", value: state.decided }]);
+  facts($("health"), health?.facts ?? []);
+  $("decided").textContent = `Last decision: ${state.decided}.`;
 }
 
 new Stream({
