@@ -111,8 +111,11 @@ type socket struct {
 
 	// Of the holder alone, for holds so short that reading the clock twice
 	// would cost as much as they last.
-	skip  int32 // holds yet to go without a measurement
-	short int64 // holds before this one to be counted as long as it
+	skip   int32         // holds yet to go without a measurement
+	short  int64         // holds before this one to be counted as long as it
+	waited time.Duration // for the limit, before this hold
+
+	responses responseHistogram // waited and held together
 
 	mu            sync.Mutex
 	established   bool // the session is up: later dials are cancel requests
@@ -143,6 +146,7 @@ func unmeasured(at int64) int64 { return max(0, -at) / 2 }
 
 // hold marks the socket as given to a caller.
 func (s *socket) hold() {
+	s.waited = 0
 	at := s.acquiredAt.Load()
 	if s.skip > 0 {
 		s.skip--
@@ -171,6 +175,7 @@ func (s *socket) giveBack() bool {
 		n := 1 + s.short
 		s.service.Add(n * held)
 		s.serviceSq.add(n, held)
+		s.responses.add(n, int64(s.waited)+held)
 		s.completed.Add(1)
 		s.acquiredAt.Store(0)
 		s.book(now, n)

@@ -15,6 +15,7 @@ type ledger struct {
 	live  map[*socket]struct{} // guarded by mu
 	gone  serviceTotals        // guarded by mu: of sockets that are closed
 	opens int64                // guarded by mu: server connections established, cumulative
+	times waitHistogram        // guarded by mu: response times of sockets that are closed
 
 	failed atomic.Int64 // acquires that failed other than by being canceled
 	// canceledLate counts acquires canceled after the gate had let them in,
@@ -67,6 +68,7 @@ func (l *ledger) remove(s *socket) {
 		return
 	}
 	l.gone.add(s, 0)
+	s.responses.addTo(&l.times)
 	delete(l.live, s)
 }
 
@@ -84,6 +86,7 @@ func (l *ledger) forget(gen *generation, now int64) {
 	for s := range l.live {
 		if s.gen == gen {
 			l.gone.add(s, now)
+			s.responses.addTo(&l.times)
 			if s.isHeld() {
 				l.gone.completed++ // for the pool this hold is over; totals never fall
 			}
@@ -101,6 +104,17 @@ func (l *ledger) totals(now int64) (t serviceTotals, opens int64) {
 		t.add(s, now)
 	}
 	return t, l.opens
+}
+
+// responses are the response times of all holds that are over.
+func (l *ledger) responses() waitHistogram {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.times
+	for s := range l.live {
+		s.responses.addTo(&h)
+	}
+	return h
 }
 
 // heldBy counts the connections of a generation that callers hold.

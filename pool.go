@@ -132,10 +132,11 @@ func (p *Pool) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	if p.cfg.AcquireTimeout > 0 {
 		return p.acquireWithin(ctx, p.cfg.AcquireTimeout)
 	}
-	if _, err := p.gate.acquire(ctx); err != nil {
+	waited, err := p.gate.acquire(ctx)
+	if err != nil {
 		return nil, err
 	}
-	return p.connect(ctx)
+	return p.connect(ctx, waited)
 }
 
 // acquireWithin bounds the whole acquire, the dial included. A context of its
@@ -143,10 +144,10 @@ func (p *Pool) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 func (p *Pool) acquireWithin(parent context.Context, timeout time.Duration) (*pgxpool.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(parent, timeout, ErrAcquireTimeout)
 	defer cancel()
-	_, err := p.gate.acquire(ctx)
+	waited, err := p.gate.acquire(ctx)
 	if err == nil {
 		var c *pgxpool.Conn
-		if c, err = p.connect(ctx); err == nil {
+		if c, err = p.connect(ctx, waited); err == nil {
 			return c, nil
 		}
 	}
@@ -157,8 +158,9 @@ func (p *Pool) acquireWithin(parent context.Context, timeout time.Duration) (*pg
 	return nil, err
 }
 
-// connect gets the connection for a permit, or gives the permit back.
-func (p *Pool) connect(ctx context.Context) (*pgxpool.Conn, error) {
+// connect gets the connection for a permit that was waited for, or gives the
+// permit back.
+func (p *Pool) connect(ctx context.Context, waited time.Duration) (*pgxpool.Conn, error) {
 	gen := p.enter()
 	conn, err := gen.pool.Acquire(ctx)
 	gen.leave()
@@ -171,7 +173,9 @@ func (p *Pool) connect(ctx context.Context) (*pgxpool.Conn, error) {
 			return nil, err
 		}
 	}
-	socketOf(conn.Conn()).hold()
+	s := socketOf(conn.Conn())
+	s.hold()
+	s.waited = waited
 	return conn, nil
 }
 

@@ -35,7 +35,8 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 		ctx, cancel = context.WithTimeoutCause(ctx, p.cfg.AcquireTimeout, ErrAcquireTimeout)
 		defer cancel()
 	}
-	if _, err := p.gate.acquire(ctx); err != nil {
+	waited, err := p.gate.acquire(ctx)
+	if err != nil {
 		return nil, err
 	}
 	var conn driver.Conn
@@ -44,12 +45,14 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return err
 	}
 	gen := p.enter()
-	err := acquire(gen)
+	err = acquire(gen)
 	gen.leave()
 	if err = p.connectAgain(ctx, gen, err, acquire); err != nil {
 		p.notConnected(ctx)
 		return nil, err
 	}
-	socketOf(conn.(*stdlib.Conn).Conn()).hold()
+	s := socketOf(conn.(*stdlib.Conn).Conn())
+	s.hold()
+	s.waited = waited
 	return conn, nil
 }

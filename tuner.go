@@ -29,6 +29,7 @@ type tuner struct {
 	done      sync.WaitGroup
 
 	recent    recent // acquires of the last minute, for Health
+	changes   changes
 	last      atomic.Pointer[look]
 	lastWake  atomic.Int64
 	swapRetry time.Time     // no swap before this, after one failed
@@ -44,6 +45,7 @@ type look struct {
 	observation Observation
 	decision    Decision
 	world       world
+	curve       []CurvePoint
 }
 
 // wakeEvery is the least time between two looks that a queue brought about: a
@@ -133,11 +135,18 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	obs := t.observer.observe(&w)
 	obs.Frozen = t.frozen.Load()
 	state, d := controller.Step(t.cfg, t.state, obs)
+	var curve []CurvePoint
+	if l := t.last.Load(); l != nil {
+		curve = l.curve
+	}
+	curve = controller.Curve(curve, &t.state.Learn, &state.Learn)
 	t.state = state
 	t.calm.Store(state.Learn.Known)
 	t.record(obs, d)
 	t.act(ctx, d)
-	t.last.Store(&look{at: time.Now(), observation: obs, decision: d, world: w})
+	at := time.Now()
+	t.last.Store(&look{at: at, observation: obs, decision: d, world: w, curve: curve})
+	t.changes.note(at, &obs, &d)
 	t.explain(obs, d, w.err)
 	if d.Next > 0 {
 		next = min(next, d.Next)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/bench"
 )
 
@@ -25,6 +26,7 @@ type benchFlags struct {
 	seed                uint64
 	output, svg         string
 	journal             string
+	listen              string
 }
 
 func benchCommand() *command {
@@ -66,6 +68,7 @@ Contenders: ` + bench.ContenderForms + `.`,
 			addOutput(fs, &f.output)
 			fs.StringVar(&f.svg, "svg", "", "`folder` for a plot of each workload")
 			fs.StringVar(&f.journal, "journal", "", "`folder` for the journals of the tuned pools")
+			addListen(fs, &f.listen)
 			for _, name := range []string{"svg", "journal"} {
 				_ = fs.SetAnnotation(name, annotationFile, []string{"true"})
 			}
@@ -107,6 +110,8 @@ func (f *benchFlags) run(ctx context.Context, s *session, given func(flag string
 	o.Progress = func(done float64, doing string) {
 		show.draw(fmt.Sprintf("%s %3.0f %%  %s", bar(done, 24), 100*done, doing))
 	}
+	var page *pages
+	o.Opened = func(name string, pool *autotune.Pool) func() { return page.show(name, pool, nil) }
 	plan, err := bench.NewPlan(o)
 	if err != nil {
 		return usagef("Try: autotune bench --help", "bench: %v", err)
@@ -114,6 +119,10 @@ func (f *benchFlags) run(ctx context.Context, s *session, given func(flag string
 	if _, named := connString("", s.env); named && f.dsn == "" {
 		show.note("DATABASE_URL and PG* are not used, because the benchmark writes; name the database with --dsn to use it")
 	}
+	if page, err = listen(ctx, "bench", f.listen, show.note); err != nil {
+		return err
+	}
+	defer page.close()
 	show.note("%s", plan.About())
 	result, err := plan.Run(ctx)
 	if err != nil {

@@ -34,6 +34,7 @@ type demoOptions struct {
 	fixed      int
 	output     string
 	journal    string
+	listen     string
 	logLevel   string
 }
 
@@ -54,6 +55,7 @@ DATABASE_URL or PG* by itself.`,
 			"autotune demo",
 			"autotune demo --start 100             # start far too large",
 			"autotune demo --fixed 50              # the same load on a plain pool",
+			"autotune demo --listen :8080 --duration 10m   # with a live page",
 			"autotune demo --output json >demo.json",
 		},
 		flags: func(fs *pflag.FlagSet) runner {
@@ -70,6 +72,7 @@ DATABASE_URL or PG* by itself.`,
 			addOutput(fs, &o.output)
 			fs.StringVar(&o.journal, "journal", "", "`file` for every observation and decision, as JSON lines")
 			_ = fs.SetAnnotation("journal", annotationFile, []string{"true"})
+			addListen(fs, &o.listen)
 			addChoice(fs, &o.logLevel, "log-level", "`least` that the pool logs to stderr", "off", "error", "warn", "info", "debug")
 			return func(ctx context.Context, _ []string, s *session) error {
 				if err := o.validate(fs.Changed); err != nil {
@@ -105,7 +108,7 @@ func (o *demoOptions) validate(given func(flag string) bool) error {
 	if o.duration < time.Second || o.duration > 24*time.Hour {
 		return usagef(try, "demo: --duration is %s, outside its bounds of 1s to 24h", o.duration)
 	}
-	for _, other := range []string{"start", "profile", "journal"} {
+	for _, other := range []string{"start", "profile", "journal", "listen"} {
 		if o.fixed > 0 && given(other) {
 			return usagef("Leave out --"+other+", or --fixed", "demo: --%s is about tuning, and --fixed does not tune", other)
 		}
@@ -120,6 +123,11 @@ func (o *demoOptions) run(ctx context.Context, s *session) (err error) {
 	if _, named := connString("", s.env); named && o.dsn == "" {
 		show.note("DATABASE_URL and PG* are not used, because the demo writes; name the database with --dsn to use it")
 	}
+	page, err := listen(ctx, "demo", o.listen, show.note)
+	if err != nil {
+		return err
+	}
+	defer page.close()
 	db, err := openDemoDatabase(ctx, o, show)
 	if err != nil {
 		return err
@@ -133,7 +141,7 @@ func (o *demoOptions) run(ctx context.Context, s *session) (err error) {
 		}
 		defer func() { err = errors.Join(err, journal.Close()) }()
 	}
-	result, err := o.drive(ctx, db, journal, show)
+	result, err := o.drive(ctx, db, journal, page, show)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ const (
 )
 
 // drive runs the phases one after the other and returns what happened.
-func (o *demoOptions) drive(ctx context.Context, db *demoDatabase, journal *os.File, show *screen) (*demoResult, error) {
+func (o *demoOptions) drive(ctx context.Context, db *demoDatabase, journal *os.File, page *pages, show *screen) (*demoResult, error) {
 	decisions := &decisionLog{}
 	var to io.Writer = decisions
 	if journal != nil {
@@ -31,7 +31,12 @@ func (o *demoOptions) drive(ctx context.Context, db *demoDatabase, journal *os.F
 		return nil, err
 	}
 	d := &driver{options: o, pool: pool, phases: phases, decisions: decisions, show: show, start: time.Now()}
+	hide := func() {}
+	if tuned, ok := pool.(tunedPool); ok {
+		hide = page.show("", tuned.Pool, nil)
+	}
 	err = d.all(ctx)
+	hide()
 	pool.Close()
 	if err != nil {
 		return nil, err

@@ -32,6 +32,9 @@ func (b *bench) enter(ctx context.Context, contenders []contender, w workload, r
 		if err != nil {
 			return f, err
 		}
+		if s.pool != nil && b.o.Opened != nil {
+			s.closing = b.o.Opened(w.name+"."+c.name, s.pool)
+		}
 		f.subjects = append(f.subjects, s)
 		f.watches = append(f.watches, newWatch(s.limit, origin, origin))
 		f.rows = append(f.rows, Row{Name: c.name, Kind: string(c.kind), Size: c.size, Note: c.note})

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/pgtest"
 )
 
@@ -36,6 +38,16 @@ func TestBenchOnARealServer(t *testing.T) {
 		}
 		last = done
 	}
+	var opened, closing []string
+	o.Opened = func(name string, pool *autotune.Pool) func() {
+		opened = append(opened, name)
+		return func() {
+			if pool.Snapshot().Limit == 0 {
+				t.Errorf("%s is closed before it is told", name)
+			}
+			closing = append(closing, name)
+		}
+	}
 	p, err := NewPlan(o)
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +58,10 @@ func TestBenchOnARealServer(t *testing.T) {
 	}
 	if told == 0 {
 		t.Error("no progress was told")
+	}
+	// The open loop runs the closed one first, for its rate.
+	if want := "search.autotune-2 search-open.autotune-2 shift.autotune-2 mix.autotune-2"; strings.Join(opened, " ") != want || !slices.Equal(opened, closing) {
+		t.Errorf("told of %q, and of the end of %q, want %s", opened, closing, want)
 	}
 	checkResult(t, r)
 	checkText(t, r)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/pgautotune/autotune"
 )
 
 // Options say what to run. [Defaults] and [Quick] are the two sets to start from.
@@ -34,6 +36,10 @@ type Options struct {
 	JournalDir string    // where the tuned pools' journals go; "": nowhere
 	Progress   Progress  // nil: none
 	Log        io.Writer // what slow set-up prints; nil: nothing
+
+	// Opened, when set, is told of each tuned pool, by a name of letters,
+	// digits, dots and dashes; what it returns is called before the pool closes.
+	Opened func(name string, pool *autotune.Pool) (closing func())
 }
 
 // Progress is called before each slice: how much of the plan is done, 0–1, and

@@ -21,6 +21,7 @@ type subject struct {
 	db *database
 
 	pool    *autotune.Pool // tuned; open as long as the workload
+	closing func()         // see Options.Opened; nil: nobody wants to know
 	journal io.Closer
 
 	plain   *pgxpool.Pool // fixed and limited; open for a slice
@@ -139,6 +140,9 @@ func (s *subject) closeSlice() {
 
 func (s *subject) close() error {
 	s.closeSlice()
+	if s.closing != nil {
+		s.closing()
+	}
 	if s.pool != nil {
 		s.pool.Close()
 	}

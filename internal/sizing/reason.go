@@ -28,6 +28,34 @@ const (
 var Reasons = []Reason{Start, Steady, DemandRose, DemandFell, Learning, BelowKnee, PastKnee, ServerSaturated,
 	IdleInTransaction, LockContention, CapacityChanged, Profile, Bounded, Exhausted, Blind, Operator}
 
+// sentences says every reason in words that fit beside the numbers.
+var sentences = map[Reason]string{
+	Start:             "the size it was configured with",
+	Steady:            "nothing asks for a change",
+	DemandRose:        "more callers at once, and the server has room",
+	DemandFell:        "not needed for a while",
+	Learning:          "callers queue: trying what other limits give",
+	BelowKnee:         "more connections raised throughput",
+	PastKnee:          "fewer connections serve as much or more",
+	ServerSaturated:   "server saturated: more would not help",
+	IdleInTransaction: "callers hold transactions open and idle",
+	LockContention:    "backends wait for each other's locks",
+	CapacityChanged:   "throughput here has changed: learning anew",
+	Profile:           "the profile or vector guideline sets it",
+	Bounded:           "a bound has moved",
+	Exhausted:         "the server has no connections left",
+	Blind:             "the server cannot be read: last good size",
+	Operator:          "moved or frozen by hand",
+}
+
+// Sentence says the reason to a person; one that is not known speaks for itself.
+func (r Reason) Sentence() string {
+	if s, ok := sentences[r]; ok {
+		return s
+	}
+	return string(r)
+}
+
 // Bound names a hard wall of the size.
 type Bound string
 
