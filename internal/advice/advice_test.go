@@ -84,23 +84,32 @@ func recorded(samples []Sample, cores int) *Recording {
 // the knee and the max gives at least 95 % of the peak. Where a few clients hide
 // the ratio, the range says so by being wide.
 func TestTheRangeContainsTheKneeFromAnyConcurrency(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		p := plant{cores: rapid.SampledFrom([]int{1, 2, 4, 8, 16}).Draw(t, "cores"), service: 0.01,
-			clients: rapid.IntRange(2, 150).Draw(t, "clients"), state: pgstat.IdleInTransaction}
-		ratio := rapid.SampledFrom([]float64{0.1, 0.5, 1, 3, 10}).Draw(t, "ratio")
-		p.waiting = p.service * ratio
-		a := Advise(Question{}, recorded(p.record(30, rapid.Uint64().Draw(t, "seed")), p.cores))
-		truth := kneeAt(float64(p.cores), ratio)
-		if !a.Size.Known || a.Size.Rule != ByKnee || truth < a.Size.Lower || truth > a.Size.Upper {
-			t.Fatalf("knee %d, said %d (%d–%d) by %s from %+v, ratio %g (%g–%g)", truth, a.Size.Max, a.Size.Lower, a.Size.Upper, a.Size.Rule, a.Seen.Activity, a.Supply.Ratio, a.Supply.RatioLow, a.Supply.RatioHigh)
+	for _, cores := range []int{1, 2, 4, 8, 16} {
+		for _, ratio := range []float64{0.1, 0.5, 1, 3, 10} {
+			for _, clients := range []int{2, 6, 20, 60, 150} {
+				t.Run(fmt.Sprintf("%d cores, ratio %g, %d clients", cores, ratio, clients), func(t *testing.T) {
+					t.Parallel()
+					p := plant{cores: cores, clients: clients, service: 0.01, waiting: 0.01 * ratio, state: pgstat.IdleInTransaction}
+					a := Advise(Question{}, recorded(p.record(30, uint64(1000*cores+clients)), cores))
+					z, truth := a.Size, kneeAt(float64(cores), ratio)
+					if !z.Known || z.Rule != ByKnee || truth < z.Lower || truth > z.Upper {
+						t.Errorf("knee %d, said %d (%d–%d) by %s, ratio %g (%g–%g)", truth, z.Max, z.Lower, z.Upper, z.Rule, a.Supply.Ratio, a.Supply.RatioLow, a.Supply.RatioHigh)
+					}
+					m := model.ClosedMMC{Servers: cores, Service: p.service, Delay: p.waiting}
+					x := m.Throughput(float64(z.Max)) / m.Throughput(10_000)
+					// Two clients that compute a tenth of the time are seen computing
+					// 60 times in 30 s: nobody knows the ratio closer than to a fourth.
+					least := 0.95
+					if clients < truth { // what is beyond those seen is computed
+						least = 0.85
+					}
+					if x < least {
+						t.Errorf("max %d gives %.2f of the peak, knee %d", z.Max, x, truth)
+					}
+				})
+			}
 		}
-		m := model.ClosedMMC{Servers: p.cores, Service: p.service, Delay: p.waiting}
-		// Two clients that compute for a tenth of the time are seen computing 50
-		// times in 30 s: the ratio is known to a fifth, and its floor moves so far.
-		if x := m.Throughput(float64(a.Size.Max)) / m.Throughput(10_000); x < 0.9 || x < 0.95 && p.clients >= 20 {
-			t.Fatalf("max %d gives %.2f of the peak, knee %d", a.Size.Max, x, truth)
-		}
-	})
+	}
 }
 
 func TestWhatLoadsAskFor(t *testing.T) {

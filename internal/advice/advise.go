@@ -113,7 +113,9 @@ func Advise(q Question, r *Recording) *Advice {
 	a.see(subject, r, q.Filter)
 
 	cores, source := coresOf(q, r)
+	apps := tallyApplications(r.Samples, q.Filter)
 	a.Demand = demandOf(subject)
+	a.Demand.Clipped = clipped(apps)
 	a.Supply = supplyOf(all, server, subject, r.Samples, cores, source)
 	a.Supply.Locked = lockedAt(subject)
 	a.Supply.Measured = measuredKnee(subject, r.Samples, databasesOf(r.Samples, q.Filter))
@@ -124,7 +126,7 @@ func Advise(q Question, r *Recording) *Advice {
 	if q.Workers > 0 {
 		a.Batch = batchOf(q.Workers, a, walls)
 	}
-	a.Applications = applications(r, all, server, q, cores, source)
+	a.Applications = applications(r, tallyApplications(r.Samples, Filter{}), all, server, q, cores, source)
 	a.Vectors, a.Memory = vectorsOf(&r.Facts), memoryOf(&r.Facts, r.Machine, a.Size.Max)
 	a.Experiment = experiment(a)
 	a.Findings = findingsOf(a, subject, all, r)
@@ -202,25 +204,55 @@ func databasesOf(samples []Sample, f Filter) (names []string) {
 	return names
 }
 
-// applications is who uses the server, the busiest first, with a max for each.
-func applications(r *Recording, all, server *tally, q Question, cores int, source string) []Application {
-	type key struct{ application, role, database string }
-	var keys []key
-	for i := range r.Samples {
-		for j := range r.Samples[i].Groups {
-			g := &r.Samples[i].Groups[j]
-			k := key{g.Application, g.Role, g.Database}
-			if isClient(g) && !slices.Contains(keys, k) {
-				keys = append(keys, k)
+// application is one that uses the server.
+type application struct {
+	name, role, database string
+	tally                *tally
+}
+
+// tallyApplications adds up each application that the filter picks.
+func tallyApplications(samples []Sample, f Filter) (list []application) {
+	for i := range samples {
+		for j := range samples[i].Groups {
+			g := &samples[i].Groups[j]
+			is := func(x application) bool {
+				return x.name == g.Application && x.role == g.Role && x.database == g.Database
+			}
+			if isClient(g) && f.picks(g) && !slices.ContainsFunc(list, is) {
+				list = append(list, application{name: g.Application, role: g.Role, database: g.Database})
 			}
 		}
 	}
-	list := []Application{}
-	for _, k := range keys {
-		t := tallyOf(r.Samples, func(g *pgstat.Group) bool {
-			return isClient(g) && k == key{g.Application, g.Role, g.Database}
+	for i := range list {
+		x := &list[i]
+		x.tally = tallyOf(samples, func(g *pgstat.Group) bool {
+			return isClient(g) && x.name == g.Application && x.role == g.Role && x.database == g.Database
 		})
-		x := Application{Application: k.application, Role: k.role, Database: k.database,
+	}
+	return list
+}
+
+// clipped is the share of the time in which a caller found every open connection
+// of its own application in use: others' idle connections are of no use to it.
+func clipped(apps []application) float64 {
+	used, sum := 0.0, 0.0
+	for _, x := range apps {
+		n := x.tally.mean.inUse()
+		used += n
+		sum += n * demandOf(x.tally).Clipped
+	}
+	if used == 0 {
+		return 0
+	}
+	return sum / used
+}
+
+// applications is who uses the server, the busiest first, with a max for each.
+func applications(r *Recording, apps []application, all, server *tally, q Question, cores int, source string) []Application {
+	list := []Application{}
+	for _, app := range apps {
+		t := app.tally
+		x := Application{Application: app.name, Role: app.role, Database: app.database,
 			Open: t.mean.open(), InUse: t.mean.inUse(), Computing: t.mean.Computing + t.mean.Workers}
 		x.Share = x.Computing / math.Max(1e-9, all.mean.Computing+all.mean.Workers)
 		d, s := demandOf(t), supplyOf(all, server, t, r.Samples, cores, source)

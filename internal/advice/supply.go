@@ -2,8 +2,10 @@ package advice
 
 import (
 	"math"
+	"time"
 
 	"github.com/pgautotune/autotune/internal/model"
+	"github.com/pgautotune/autotune/internal/pgstat"
 )
 
 // Supply is how many connections the server can make use of.
@@ -67,16 +69,18 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 	}
 	// IO that keeps a core busy is a read from the page cache, not from a device.
 	ioComputes := s.CPU >= busyMachine
-	central := reading(all, server, ioComputes, false)
+	perSecond := rate(samples)
+	central := reading(all, server, view{ioComputes: ioComputes, turns: 1, perSecond: perSecond})
 	s.Ratio, s.Busy = central.ratio(cores), central.busy(cores)
 	relative := central.error(cores)
 	s.RatioLow, s.RatioHigh = s.Ratio*(1-relative), s.Ratio*(1+relative)
 	// What waits for IO may compute in truth (page cache), or the reverse; short
-	// waits for each other may be a delay instead of a queue.
-	if !ioComputes {
-		s.RatioLow = math.Min(s.RatioLow, reading(all, server, true, false).ratio(cores)*(1-relative))
-	}
-	s.RatioHigh = math.Max(s.RatioHigh, reading(all, server, false, true).ratio(cores)*(1+relative))
+	// waits for each other may be a delay instead of a queue; a caller on the same
+	// machine may have been late several times in a transaction, or never.
+	low := reading(all, server, view{ioComputes: true, turns: 2, late: true})
+	high := reading(all, server, view{contentionWaits: true, perSecond: perSecond})
+	s.RatioLow = math.Min(s.RatioLow, low.ratio(cores)*(1-relative))
+	s.RatioHigh = math.Max(s.RatioHigh, high.ratio(cores)*(1+relative))
 
 	s.Saturated = all.share(func(i int, c *counts) bool {
 		return central.computing[i] >= float64(cores)
@@ -92,7 +96,7 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 
 	part := 1.0
 	if subject != all {
-		ours := reading(subject, &tally{each: make([]counts, len(subject.each))}, ioComputes, false)
+		ours := reading(subject, &tally{each: make([]counts, len(subject.each))}, view{ioComputes: ioComputes, turns: 1})
 		part = ours.places(float64(cores), central.total()) / math.Max(central.places(float64(cores), central.total()), 1e-9)
 	}
 	scale := func(n int) int { return max(1, int(math.Ceil(float64(n)*part-1e-9))) }
@@ -106,29 +110,66 @@ type split struct {
 	backends, inBackend float64 // sums: computing backends, the same with their parallel workers
 }
 
+// view is how a census is cut, where more than one way may be right.
+type view struct {
+	ioComputes      bool    // who waits for IO keeps a core busy
+	contentionWaits bool    // who waits for a lightweight lock is delayed, not queued
+	turns           float64 // how often in a transaction a caller on the same machine is late
+	late            bool    // its idle connections are late callers, too
+	perSecond       float64 // transactions
+}
+
+// wakeUps is what a caller's turnaround on the server's own machine takes though
+// nobody computes: two wake-ups of a process, about 50 µs each on a virtual machine.
+const wakeUps = 100e-6
+
 // reading cuts the census. Locks are in neither part: like the queue for a core,
 // the queue for a row loses nothing when it moves into the pool.
-func reading(t, server *tally, ioComputes, contentionWaits bool) split {
+//
+// A caller on the server's own machine turns around on the same cores: its work is
+// part of the computing. Where it queues for them, its connections look idle, in
+// transactions too; as many as between transactions are taken off there.
+// A caller elsewhere is a delay.
+func reading(t, server *tally, v view) split {
 	s := split{computing: make([]float64, len(t.each)), waiting: make([]float64, len(t.each))}
+	lateIdle := v.late && t.oldest[pgstat.Idle] < reused
 	for i := range t.each {
 		c := &t.each[i]
-		// A caller on the server's own machine turns around on the same cores: its
-		// work is part of the computing. A caller elsewhere is a delay.
-		own := c.Computing + c.Workers + t.local*c.Turning
 		s.backends += c.Computing
 		s.inBackend += c.Computing + c.Workers
-		s.computing[i] = own + server.each[i].Workers
-		s.waiting[i] = c.Commit + c.Client + c.Other + c.IdleInTransaction + (1-t.local)*c.Turning
-		if ioComputes {
+		s.computing[i] = c.Computing + c.Workers + t.local*c.Turning + server.each[i].Workers
+		late := c.Turning
+		if lateIdle {
+			late += c.Idle
+		}
+		held := math.Max(0, c.IdleInTransaction-t.local*v.turns*late)
+		s.waiting[i] = c.Commit + c.Client + c.Other + held + (1-t.local)*c.Turning + t.local*math.Min(c.Turning, v.perSecond*wakeUps)
+		if v.ioComputes {
 			s.computing[i] += c.IO
 		} else {
 			s.waiting[i] += c.IO
 		}
-		if contentionWaits {
+		if v.contentionWaits {
 			s.waiting[i] += c.Contention
 		}
 	}
 	return s
+}
+
+// reused is how long no connection of a closed loop is idle, even where its caller
+// queues for a core.
+const reused = time.Second
+
+// rate is the transactions per second of all databases.
+func rate(samples []Sample) float64 {
+	if len(samples) < 2 {
+		return 0
+	}
+	seconds := (samples[len(samples)-1].At - samples[0].At).Seconds()
+	if seconds <= 0 {
+		return 0
+	}
+	return transactions(samples, databasesOf(samples, Filter{})) / seconds
 }
 
 // perConnection is the share of its computing that a connection does itself; the

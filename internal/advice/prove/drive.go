@@ -129,6 +129,8 @@ func (b *bed) pgbenchRun(ctx context.Context, sc script, connString func(string)
 		return 0, nil, err
 	}
 	defer os.RemoveAll(folder)
+	// pgbench's clock runs while its clients connect, about 25 ms each where many do.
+	length += time.Duration(sc.clients) * 25 * time.Millisecond
 	args := []string{"-n", "-c", fmt.Sprint(sc.clients), "-T", fmt.Sprint(int(math.Ceil(length.Seconds()))), "-l", "--log-prefix", filepath.Join(folder, "log")}
 	if sc.rate > 0 {
 		args = append(args, "-R", fmt.Sprint(sc.rate))

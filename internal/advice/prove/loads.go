@@ -34,7 +34,7 @@ select sum(abalance) from pgbench_accounts where aid between :aid and :aid + 500
 `
 
 var (
-	few  = []int{1, 2, 3, 4, 6, 8, 16, 32, 64, 100}
+	few  = []int{1, 2, 3, 4, 6, 8, 16, 40, 100}
 	many = []int{4, 8, 16, 32, 64, 100, 150}
 )
 
@@ -45,7 +45,7 @@ var loads = []load{
 	{name: "hold-10-4", scripts: []script{{"hold", holding("10 ms"), 4, 0, 0}}, sizes: many},
 	{name: "hold-10-40", scripts: []script{{"hold", holding("10 ms"), 40, 0, 0}}, sizes: many},
 	{name: "hold-10-100", scripts: []script{{"hold", holding("10 ms"), 100, 0, 0}}, sizes: many},
-	{name: "hold-50-40", scripts: []script{{"hold", holding("50 ms"), 40, 0, 0}}, sizes: append(many, 200, 250)},
+	{name: "hold-50-40", scripts: []script{{"hold", holding("50 ms"), 40, 0, 0}}, sizes: []int{8, 32, 64, 100, 150, 200, 250}},
 	{name: "hot-row", scripts: []script{{"tpcb", "", 40, 0, 0}}, sizes: few},
 	{name: "io-scan", scripts: []script{{"scan", scan, 16, 0, 0}}, small: true, sizes: few},
 	{name: "mostly-idle", scripts: []script{{"idle", search, 60, 60, 0}}, pooled: true, sizes: []int{1, 2, 4, 8, 16, 32, 60}},

@@ -73,7 +73,7 @@ func prove(ctx context.Context, b *bed, l load, point, look time.Duration, pairs
 		return fmt.Errorf("no size: %v", a.Size.Why)
 	}
 	fmt.Fprintf(os.Stderr, "%s: %s %v; %+v demand p99 %.0f clipped %.2f; supply ratio %.2f saturated %.2f cpu %.2f\n", l.name, a.Size.Rule, a.Size.Why, a.Seen.Activity, a.Demand.P99, a.Demand.Clipped, a.Supply.Ratio, a.Supply.Saturated, a.Supply.CPU)
-	sizes := append([]int{}, l.sizes...)
+	sizes := slices.Clone(l.sizes)
 	if !slices.Contains(sizes, a.Size.Max) {
 		sizes = append(sizes, a.Size.Max)
 		slices.Sort(sizes)
