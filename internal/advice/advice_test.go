@@ -255,3 +255,63 @@ func TestNoSampleMakesNonsense(t *testing.T) {
 		}
 	})
 }
+
+// Callers on the server's own machine queue for the same cores: their connections
+// look idle, which has to raise neither the waiting nor the size.
+func TestLateLocalCallersAreNotWaiting(t *testing.T) {
+	cpu := 1.0
+	record := func(here bool) *Recording {
+		var all []Sample
+		for i := range 300 {
+			s := sampleOf(float64(i)/10, float64(i*200), group(pgstat.Active, "", 3), group(pgstat.IdleInTransaction, "", 64), group(pgstat.Turning, "", 14), group(pgstat.Idle, "", 18))
+			for j := range s.Groups {
+				s.Groups[j].Here, s.Groups[j].Oldest = here, 200*time.Millisecond
+			}
+			s.CPU = &cpu
+			all = append(all, s)
+		}
+		return recorded(all, 2)
+	}
+	near, far := Advise(Question{}, record(true)), Advise(Question{}, record(false))
+	if near.Size.Max > 50 || near.Size.Max < 32 {
+		t.Errorf("on the same machine: max %d (%d–%d)", near.Size.Max, near.Size.Lower, near.Size.Upper)
+	}
+	// From elsewhere the turnaround is a delay like the rest.
+	if far.Size.Max < 78 {
+		t.Errorf("elsewhere: max %d (%d–%d)", far.Size.Max, far.Size.Lower, far.Size.Upper)
+	}
+}
+
+func TestForeignLoadOnTheMachineIsSaid(t *testing.T) {
+	cpu := 1.0
+	var all []Sample
+	for i := range 300 {
+		s := sampleOf(float64(i)/10, float64(i*20), group(pgstat.Active, "", i%2), group(pgstat.IdleInTransaction, "", 4-i%2))
+		s.CPU = &cpu
+		all = append(all, s)
+	}
+	noisy := Advise(Question{}, recorded(all, 4))
+	for i := range all {
+		all[i].CPU = nil
+	}
+	quiet := Advise(Question{}, recorded(all, 4))
+	has := func(a *Advice) bool {
+		return slices.ContainsFunc(a.Findings, func(f Finding) bool { return f.Kind == "foreign" })
+	}
+	if !has(noisy) || has(quiet) || noisy.Size.Upper < quiet.Size.Upper*3/2 {
+		t.Errorf("%+v\n%+v", noisy.Size, quiet.Size)
+	}
+}
+
+func TestParallelWorkersTakeTheirCores(t *testing.T) {
+	var all []Sample
+	for i := range 300 {
+		workers := group(pgstat.Active, "", 12)
+		workers.Kind = pgstat.WorkerKind
+		all = append(all, sampleOf(float64(i)/10, float64(i), group(pgstat.Active, "", 6), workers))
+	}
+	// Each query computes on three cores, so that four queries fill twelve.
+	if z := Advise(Question{}, recorded(all, 12)).Size; z.Max < 4 || z.Max > 5 {
+		t.Errorf("max %d (%d–%d)", z.Max, z.Lower, z.Upper)
+	}
+}

@@ -90,7 +90,12 @@ func loadFindings(a *Advice, t *tally, add adder) {
 		}
 		add(m.IO, "io", "queries wait for the disk", evidence, "More memory (shared_buffers, or RAM for the kernel's cache), or an index that reads fewer pages.")
 	}
-	if a.Size.Saturated {
+	if a.Supply.Foreign >= 0.5 {
+		add(15, "foreign", "other processes use the server's cores",
+			fmt.Sprintf("The machine's CPU is %.0f %% busy, and backends account for %.1f of its %d cores; callers on the same machine count as others.", 100*a.Supply.CPU, a.Supply.Busy, a.Supply.Cores),
+			"Give PostgreSQL a machine of its own. Until then the ratio, and with it the range, is uncertain: look again when it is quiet.")
+	}
+	if a.Size.Saturated && a.Supply.Foreign == 0 {
 		over := math.Max(0, a.Demand.P95-float64(a.Size.Max))
 		evidence := fmt.Sprintf("All %d cores were busy %.0f %% of the time, with %.1f backends that compute or want to.", a.Supply.Cores, 100*a.Supply.Saturated, a.Supply.Computing)
 		add(10+over, "saturated", "the server is saturated; no size cures that",

@@ -18,6 +18,9 @@ type Supply struct {
 
 	Computing float64 `json:"computing"` // mean backends of the whole server that compute or want to
 	Busy      float64 `json:"busy"`      // mean cores that they keep busy
+	// Foreign is how many cores something else than the server keeps busy, on a
+	// machine without a free one; 0 where that is unknown.
+	Foreign   float64 `json:"foreign,omitempty"`
 	Saturated float64 `json:"saturated"` // share of the time, 0–1, with all cores busy
 
 	// Ratio is the time a connection waits (for disk, its caller, the network)
@@ -70,7 +73,7 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 	// IO that keeps a core busy is a read from the page cache, not from a device.
 	ioComputes := s.CPU >= busyMachine
 	perSecond := rate(samples)
-	central := reading(all, server, view{ioComputes: ioComputes, turns: 1, perSecond: perSecond})
+	central := reading(all, server, view{ioComputes: ioComputes, turns: 1, late: true, perSecond: perSecond})
 	s.Ratio, s.Busy = central.ratio(cores), central.busy(cores)
 	relative := central.error(cores)
 	s.RatioLow, s.RatioHigh = s.Ratio*(1-relative), s.Ratio*(1+relative)
@@ -82,6 +85,12 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 	s.RatioLow = math.Min(s.RatioLow, low.ratio(cores)*(1-relative))
 	s.RatioHigh = math.Max(s.RatioHigh, high.ratio(cores)*(1+relative))
 
+	if s.CPU >= busyMachine && s.Busy < busyMachine*float64(cores) {
+		// Others keep the machine busy, and backends that seem to compute wait for
+		// them: beside one other process on a core, half of the time.
+		s.Foreign = math.Max(0, s.CPU*float64(cores)-s.Busy)
+		s.RatioHigh *= 2
+	}
 	s.Saturated = all.share(func(i int, c *counts) bool {
 		return central.computing[i] >= float64(cores)
 	})
@@ -96,7 +105,7 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 
 	part := 1.0
 	if subject != all {
-		ours := reading(subject, &tally{each: make([]counts, len(subject.each))}, view{ioComputes: ioComputes, turns: 1})
+		ours := reading(subject, &tally{each: make([]counts, len(subject.each))}, view{ioComputes: ioComputes, turns: 1, late: true})
 		part = ours.places(float64(cores), central.total()) / math.Max(central.places(float64(cores), central.total()), 1e-9)
 	}
 	scale := func(n int) int { return max(1, int(math.Ceil(float64(n)*part-1e-9))) }
