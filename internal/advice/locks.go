@@ -15,21 +15,24 @@ const (
 	lockedPart = 0.25
 )
 
-// lockedAt is the knee where rows are the bottleneck: a closed queue whose one
-// server is the lock. Who waits for it is a queue, so what is needed is the holder
-// and those that are anywhere else on their way (parsing, committing, with their
-// caller), with the spare that chance asks for. Zero where locks are no bottleneck.
+// lockedAt is the knee where rows are the bottleneck. Who waits for a lock is a
+// queue; what keeps the row busy is its holder, one that is next in line, and those
+// anywhere else on their way (parsing, committing, with their caller). The time that a
+// row is held varies little from transaction to transaction of a kind, so no more is
+// spared for chance. Zero where locks are no bottleneck.
 func lockedAt(t *tally) Span {
 	waits := t.share(func(_ int, c *counts) bool { return c.Lock >= 1 })
 	used := t.mean.inUse() + t.mean.Turning
 	if waits < lockedShare || t.mean.Lock < lockedPart*used {
 		return Span{}
 	}
-	elsewhere := math.Max(0, used-t.mean.Lock-1)
-	target := kneeAt(1, elsewhere)
+	// Backends contend for the lock table because they queue for the row, and a
+	// caller on the server's machine is late inside transactions as between them.
+	late := t.local * math.Min(t.mean.Turning, t.mean.IdleInTransaction)
+	elsewhere := math.Max(0, used-t.mean.Lock-t.mean.Contention-late-1)
 	// Several hot rows are several such queues, and the census cannot tell how
 	// many: then as many as are in use today may be right.
-	return Span{Lower: min(target, int(math.Ceil(1+elsewhere))), Target: target, Upper: max(target, int(math.Ceil(used)))}
+	return Span{Lower: max(1, up(elsewhere)), Target: up(elsewhere + 2), Upper: up(used)}
 }
 
 // window is how long throughput is counted for a point of the curve: backends

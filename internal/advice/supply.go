@@ -81,7 +81,7 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 	// waits for each other may be a delay instead of a queue; a caller on the same
 	// machine may have been late several times in a transaction, or never.
 	low := reading(all, server, view{ioComputes: true, turns: 2, late: true})
-	high := reading(all, server, view{contentionWaits: true, perSecond: perSecond})
+	high := reading(all, server, view{contentionWaits: true, perSecond: 3 * perSecond}) // busy machines wake up late
 	s.RatioLow = math.Min(s.RatioLow, low.ratio(cores)*(1-relative))
 	s.RatioHigh = math.Max(s.RatioHigh, high.ratio(cores)*(1+relative))
 
