@@ -123,7 +123,7 @@ func sizeFindings(a *Advice, t, all *tally, add adder) {
 		add(500, "headroom", "others hold the connections that this service needs",
 			fmt.Sprintf("%.0f of %d are held by others.", others, usable), "Shrink their pools, or raise max_connections.")
 	}
-	if a.Size.Known && a.Guideline > 2*a.Size.Max && a.Vectors.Installed {
+	if a.Size.Known && a.Guideline > 2*a.Size.Max && a.Vectors.Rows >= 1 {
 		add(2, "guideline", "the vector guideline asks for more than the server can use",
 			fmt.Sprintf("By the number of vectors alone it would be %d; what was seen asks for %s.", a.Guideline, span(a.Size.Lower, a.Size.Upper)),
 			"Take the measured size. The guideline knows neither the cores nor the load.")
@@ -149,6 +149,10 @@ func settingFindings(a *Advice, t *tally, r *Recording, add adder) {
 		add(worth, "privilege", "a privilege is missing",
 			"What the backends of other roles do is hidden from this one.",
 			fmt.Sprintf("GRANT pg_monitor TO %s;", quoted(r.Facts.Server.Role)))
+	}
+	if free := a.Memory.Free; free > 0 && a.Memory.Total > free {
+		add(300, "memory", "the recommended connections may take more memory than is free",
+			fmt.Sprintf("%d × %s = %s at worst, of %s free.", a.Size.Max, Bytes(a.Memory.Each), Bytes(a.Memory.Total), Bytes(free)), "Lower work_mem or hnsw.scan_mem_multiplier.")
 	}
 	if s.StatementTimeout == 0 {
 		add(3, "statement_timeout", "no statement_timeout",
@@ -192,10 +196,6 @@ func vectorFindings(a *Advice, r *Recording, add adder) {
 			add(5, "invalid_index", "an index is not valid",
 				fmt.Sprintf("%s on %s.%s is written to and never used.", i.Index, i.Schema, i.Table), "REINDEX INDEX CONCURRENTLY, or drop it.")
 		}
-	}
-	if free := a.Memory.Free; free > 0 && a.Memory.Total > free {
-		add(300, "memory", "the recommended connections may take more memory than is free",
-			fmt.Sprintf("%d × %s = %s at worst, of %s free.", a.Size.Max, Bytes(a.Memory.Each), Bytes(a.Memory.Total), Bytes(free)), "Lower work_mem or hnsw.scan_mem_multiplier.")
 	}
 }
 
