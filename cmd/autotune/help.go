@@ -20,15 +20,24 @@ const purpose = "autotune tunes PostgreSQL connection pools while they are in us
 func helpCommand() *command {
 	return &command{
 		name: "help", args: "[command]", summary: "explain a command",
-		about: "Explains a command, as `autotune <command> --help` does, or lists them all.",
+		about: `Explains a command, as autotune <command> --help does, or lists them all. With --man it
+writes the manual page of all commands.`,
+		example: []string{
+			"autotune help recommend",
+			"autotune help --man | man -l -",
+			"autotune help --man >/usr/local/share/man/man1/autotune.1",
+		},
 		flags: func(fs *pflag.FlagSet) runner {
 			markdown := fs.Bool("markdown", false, "write docs/flags.md")
-			noEnv(fs, "markdown")
+			man := fs.Bool("man", false, "write the manual page autotune(1)")
+			noEnv(fs, "markdown", "man")
 			_ = fs.MarkHidden("markdown")
 			return func(_ context.Context, args []string, s *session) error {
 				switch {
 				case *markdown && len(args) == 0:
 					return writeMarkdown(s.stdout)
+				case *man && len(args) == 0:
+					return writeMan(s.stdout)
 				case len(args) == 0:
 					return writeOverview(s.stdout)
 				case len(args) > 1:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -57,6 +58,29 @@ func TestEveryFlagIsInTheDocumentation(t *testing.T) {
 				t.Errorf("%s --%s is not in it", c.name, name)
 			}
 		}
+	}
+}
+
+func TestTheManualPageHasEveryFlagAndNoFaults(t *testing.T) {
+	got := call(t, nil, "help", "--man")
+	golden(t, filepath.Join("testdata", "help", "autotune.1"), got.stdout)
+	for _, c := range commands() {
+		fs, _ := c.flagSet()
+		for _, name := range flagNames(fs) {
+			if !strings.Contains(got.stdout, `\fB\-\-`+strings.ReplaceAll(name, "-", `\-`)+`\fR`) {
+				t.Errorf("%s --%s is not in it", c.name, name)
+			}
+		}
+	}
+	groff, err := exec.LookPath("groff")
+	if err != nil {
+		t.Log("groff is not installed: the page is compared, not set; on Debian: apt-get install groff-base")
+		return
+	}
+	cmd := exec.Command(groff, "-man", "-Tutf8", "-ww", "-z")
+	cmd.Stdin = strings.NewReader(got.stdout)
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v %s", err, out)
 	}
 }
 

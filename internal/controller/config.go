@@ -64,6 +64,14 @@ const (
 	// the limit is moved to learn: shorter is a burst.
 	saturatedFor = 300 * time.Millisecond
 
+	// glanceAfter is for how long callers must have queued before their
+	// throughput can tell of another load.
+	glanceAfter = time.Second
+
+	// varyingAfter is the same while the load varies by itself: then the ups
+	// and downs show a change first, and a queue only selects moments.
+	varyingAfter = 10 * time.Second
+
 	// verifyFirst and verifyMost bound the time between two trials of another
 	// limit once the knee is known: two moves a minute at most.
 	verifyFirst = time.Minute

@@ -74,17 +74,18 @@ const maxTrials = 20
 // A trial ends when its throughput is known to trialNoise or it took as long as
 // it may; a service time of seconds needs longer for the same count.
 const (
-	trialLeast       = 0.3  // seconds
-	trialMost        = 0.8  // seconds, given trialCompletions
-	trialHard        = 6.0  // seconds, whatever was counted
-	trialCompletions = 60   // 13 % standard error for exponential service, less for a closed loop
-	trialNoise       = 0.04 // relative standard error; what decides is measured again
-	confirmed        = 0.8  // seconds after which the top of a climb is believed not to rise any more
-	refinements      = 4    // in one episode: more would chase the noise of the best
-	duels            = 3    // in one episode
-	duelMost         = 2.4  // seconds that a limit is measured for at most, to tell it from its rival
-	tolerance        = 0.03 // of the peak throughput that "balanced" gives for a smaller limit
-	trialPoor        = 0.7  // of the best so far, or the best of it: clearly apart, no need to know by how much
+	trialLeast       = 0.3   // seconds
+	trialMost        = 0.8   // seconds, given trialCompletions
+	trialHard        = 6.0   // seconds, whatever was counted
+	trialCompletions = 60    // 13 % standard error for exponential service, less for a closed loop
+	trialNoise       = 0.04  // relative standard error; what decides is measured again
+	verifyNoise      = 0.025 // of a trial of one other limit at rest: there is time
+	confirmed        = 0.8   // seconds after which the top of a climb is believed not to rise any more
+	refinements      = 4     // in one episode: more would chase the noise of the best
+	duels            = 3     // in one episode
+	duelMost         = 2.4   // seconds that a limit is measured for at most, to tell it from its rival
+	tolerance        = 0.03  // of the peak throughput that "balanced" gives for a smaller limit
+	trialPoor        = 0.7   // of the best so far, or the best of it: clearly apart, no need to know by how much
 
 	// A change by this factor in consecutive windows is believed at once; a
 	// smaller one has to stand out of the noise (see model.Drift).
@@ -97,6 +98,9 @@ const (
 	// stillRising is the slope of log X on log n above which throughput still
 	// rises: 2 % for a doubling, a little less than the tolerance.
 	stillRising = 0.03
+	// nearlyLinear is the slope over a large step above which the curve must
+	// still rise at its end: a curve that bends halfway has 0.5.
+	nearlyLinear = 0.85
 
 	crowdedFor = 2 * time.Second // a few looks at the server agree
 	farBeyond  = 4               // times the prior, with the cores busy twice over, a limit is oversized beyond doubt
@@ -149,10 +153,10 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 	if l.Known {
 		return l.watch(cfg, at, w, limit, low, high, callers, est)
 	}
-	if est.Natural { // the knee is known without trying
+	if est.Natural || est.Varied >= limit+limit/2 { // the curve around here is known without trying
 		return move{soon: watchLook}
 	}
-	if at-l.SaturatedSince < saturatedFor {
+	if l.saturatedFor(at) < saturatedFor {
 		return move{soon: fastLook}
 	}
 	m := l.begin(at, limit, low)
@@ -285,12 +289,34 @@ func (l *Learner) done() bool {
 	if t.Seconds < trialLeast || t.Completions < trialCompletions {
 		return false
 	}
+	if l.Verify {
+		return l.error(t) < verifyNoise || l.hopeless(t)
+	}
 	if best := l.best(); best >= 0 {
 		if ratio := t.rate() / l.Measured[best].rate(); ratio < trialPoor || ratio > 1/trialPoor {
 			return true
 		}
 	}
 	return l.error(t) < trialNoise || t.Seconds >= trialMost && l.error(t) < 2*trialNoise
+}
+
+// hopeless tells whether a trial of one other limit is clearly worse than the
+// limit in force.
+func (l *Learner) hopeless(t *Trial) bool {
+	for i := range l.Trials {
+		if b := &l.Measured[i]; b.N == l.Base {
+			return math.Log(t.rate()/b.rate()) < math.Log(1-tolerance)-2*math.Hypot(l.error(t), l.error(b))
+		}
+	}
+	return false
+}
+
+// saturatedFor is for how long callers have queued without a break.
+func (l *Learner) saturatedFor(at time.Duration) time.Duration {
+	if !l.Saturated {
+		return 0
+	}
+	return at - l.SaturatedSince
 }
 
 // conclude ends an episode at the limit that its trials recommend.
@@ -332,6 +358,7 @@ func (l *Learner) rest(at time.Duration) {
 	l.BaseSeconds = trialLeast
 	l.VerifyEvery = verifyFirst
 	l.VerifyAt = at + l.VerifyEvery
+	l.VerifyUp = true // down is next: a smaller limit that serves as much is worth more
 }
 
 // choose is the limit that serves the objective, and notes what is known of the

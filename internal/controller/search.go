@@ -153,8 +153,8 @@ func (l *Learner) openBelow(low int, bestX float64) bool {
 	if bottom.N <= low {
 		return false
 	}
-	if bottom.rate() < 0.5*bestX {
-		return false
+	if bottom.rate()*(1+0.5*l.error(bottom)) < 0.8*bestX {
+		return false // pgvector's search dips by 14 % between two peaks, not by more
 	}
 	if l.Trials == 1 {
 		return true
@@ -177,8 +177,8 @@ func (l *Learner) openAbove(high, best int) bool {
 	}
 	below := &l.Measured[l.Trials-2]
 	ratio := float64(top.N) / float64(below.N)
-	return best == l.Trials-1 && ratio < 2.5 &&
-		math.Log(top.rate()/below.rate())/math.Log(ratio) > stillRising
+	slope := math.Log(top.rate()/below.rate()) / math.Log(ratio)
+	return best == l.Trials-1 && (ratio < 2.5 && slope > stillRising || slope > nearlyLinear)
 }
 
 // doubtAbove tells whether the largest trial, which ends the climb, was measured

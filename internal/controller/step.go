@@ -116,12 +116,14 @@ const censusWeight = 0.3
 
 func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	e := model.Estimate{Rates: s.Demand.Rates(), Knee: s.Learn.Knee, PeakThroughput: s.Learn.PeakX}
-	k, peak, best := s.Occupancy.Knee(cfg.Objective)
-	if k.Identified {
-		e.Knee, e.PeakThroughput, e.KneeThroughput, e.Natural = k, peak, best, true
-	}
+	k, peak, best, least := s.Occupancy.Read(cfg.Objective)
 	if k.Identified || k.Missing == model.MissingAbove {
-		e.Varied = int(k.SeenMax)
+		e.Varied, e.Least = int(k.SeenMax), least
+	}
+	// On a plateau more connections do no harm, unless callers queue without
+	// end: then nothing is lost by the smaller limit.
+	if k.Identified || e.Varied >= s.Limit && k.N < s.Limit && s.Learn.saturatedFor(s.At) >= varyingAfter {
+		e.Knee, e.PeakThroughput, e.KneeThroughput, e.Natural = k, peak, best, true
 	}
 	e.DemandLower, e.DemandTarget, e.DemandUpper = s.History.Quantile(0.5), s.History.Quantile(0.95), s.History.Quantile(0.99)
 	if a := e.OfferedLoad; a > 0 && cfg.WaitObjective > 0 {
@@ -190,6 +192,7 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	if cores := s.Server.Cores; cores > 0 && s.Computing >= 0.8*float64(cores) {
 		low = max(low, cores) // fewer connections than busy cores would leave some idle
 	}
+	low = max(low, est.Least)
 	low = min(low, high)
 	callers := w.inUse + w.WaitTime.Seconds()/w.Elapsed.Seconds()
 

@@ -67,7 +67,7 @@ func (t *Trial) spread() float64 {
 		return 1
 	}
 	mean := t.Service / t.Completions
-	return min(max(math.Sqrt(math.Max(0, t.ServiceSq/t.Completions/(mean*mean)-1)), 0.3), 1.5)
+	return min(max(math.Sqrt(math.Max(0, t.ServiceSq/t.Completions/(mean*mean)-1)), 0.3), 4)
 }
 
 // error is the relative standard error of a trial's throughput: the scatter

@@ -11,7 +11,11 @@ import (
 // watch looks, at the limit an episode ended at, for a change of the curve, and
 // now and then tries another limit.
 func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high int, callers float64, est model.Estimate) move {
-	if t, far := l.glance(w, limit); far {
+	if est.Varied >= limit && l.saturatedFor(at) < varyingAfter {
+		l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
+		return move{soon: watchLook}
+	}
+	if t, far := l.glance(at, w, limit); far {
 		l.Known = false
 		m := l.begin(at, limit, low)
 		l.Current = t
@@ -39,10 +43,16 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		return move{soon: watchLook}
 	}
 	l.Episode, l.Verify, l.Base, l.Trials = true, true, limit, 0
+	if x, seconds, ok := l.Store.Near(at, t.InUse/t.Seconds); ok { // what was seen since it rests here, not only the last window
+		t.Seconds, t.Completions = seconds, x*seconds
+	}
 	t.N = limit
 	l.keep(t)
 	l.VerifyUp = !l.VerifyUp
 	n := max(low, int(float64(limit)/1.5))
+	if est.Varied >= limit {
+		n = limit // below is known
+	}
 	if l.VerifyUp || n == limit {
 		n = min(high, max(limit+1, int(math.Ceil(float64(limit)*1.5))))
 	}
@@ -58,8 +68,13 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 // far from the throughput measured: by a factor, by five standard errors, or as
 // another load that is remembered would be. It returns the second one, which has nothing
 // of the load before. A stall is one window, however long: windows are counted in
-// completions.
-func (l *Learner) glance(w window, limit int) (t Trial, far bool) {
+// completions. The first second of a queue does not count: queues begin where
+// completions happen to be few.
+func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bool) {
+	if l.saturatedFor(at) < glanceAfter {
+		l.Glance, l.Far = Trial{}, 0
+		return t, false
+	}
 	l.Glance.add(w)
 	if l.Glance.Seconds < 0.18 || l.Glance.Completions < 30 && l.Glance.Seconds < 5 {
 		return t, false
@@ -119,8 +134,8 @@ func (l *Learner) verified(at time.Duration) move {
 	doubt := math.Hypot(l.error(&other), l.error(&base))
 	better := gain > tolerance+2*doubt
 	if other.N < l.Base {
-		peak := math.Log(l.PeakX / l.BestX) // of the peak over the limit in force
-		better = gain-doubt > math.Log(1-tolerance)+peak
+		peak := math.Max(0, math.Log(l.PeakX/l.BestX)-doubt) // of the peak over the limit in force
+		better = gain-doubt/2 > math.Log(1-tolerance)+peak
 	}
 	if !better {
 		l.VerifyEvery = min(2*l.VerifyEvery, verifyMost)

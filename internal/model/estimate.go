@@ -35,4 +35,7 @@ type Estimate struct {
 	// Varied is the number in use up to which those ups and downs have shown
 	// the curve, without gaps; 0: they show nothing.
 	Varied int `json:"varied,omitempty"`
+	// Least is the smallest number in use that they showed to give four fifths
+	// of the peak.
+	Least int `json:"least,omitempty"`
 }

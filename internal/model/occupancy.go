@@ -72,10 +72,17 @@ const (
 // seen, more may serve more. peak is the throughput at the top, best at the knee,
 // per second.
 func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64) {
+	k, peak, best, _ = o.Read(objective)
+	return k, peak, best
+}
+
+// Read is Knee with the smallest level that gives four fifths of the peak: below
+// it nothing is worth trying. 0 where nothing is known.
+func (o *Occupancy) Read(objective Objective) (k Knee, peak, best float64, least int) {
 	c := o.curve()
 	if c.count < 2 {
 		k.Missing = MissingPoints
-		return k, 0, 0
+		return k, 0, 0, 0
 	}
 	top := c.top()
 	peak = c.x(top)
@@ -112,7 +119,12 @@ func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64) {
 	default:
 		k.Identified = true
 	}
-	return k, peak, c.x(choice)
+	for i := 0; least == 0; i++ {
+		if c.logX[i] >= c.logX[top]+math.Log(0.8) {
+			least = int(math.Round(c.n[i]))
+		}
+	}
+	return k, peak, c.x(choice), least
 }
 
 // seamless tells whether the levels are those that a load passes through by

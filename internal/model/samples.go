@@ -110,8 +110,7 @@ func (s *Samples) Forget(keep float64) {
 	}
 }
 
-// near is the throughput that the evidence leads to expect at n, and the seconds
-// it rests on: between the nearest buckets on both sides of n, straight in logs,
+// near is [Samples.Near]: between the nearest buckets on both sides of n, straight in logs,
 // where they are within half as much again; else of a bucket within one width.
 func (s *Samples) near(at time.Duration, n float64) (x, weight float64, ok bool) {
 	const reach = 1.5
@@ -140,6 +139,12 @@ func (s *Samples) near(at time.Duration, n float64) (x, weight float64, ok bool)
 		return high.x(), high.Seconds, true
 	}
 	return 0, 0, false
+}
+
+// Near is the throughput per second that the evidence left at the given time leads
+// to expect at n, and the seconds it rests on; false where there is none near n.
+func (s *Samples) Near(at time.Duration, n float64) (x, seconds float64, ok bool) {
+	return s.near(at, n)
 }
 
 // aged is a bucket as it counts at a later time.

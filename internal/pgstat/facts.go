@@ -68,6 +68,7 @@ type Settings struct {
 
 	StatementTimeout         time.Duration // 0 is off
 	IdleInTransactionTimeout time.Duration // 0 is off
+	TCPKeepalivesIdle        time.Duration // 0 is the operating system's
 }
 
 // Reserved is the number of connections an ordinary role cannot have.
@@ -164,6 +165,8 @@ func (r *Reader) settings(ctx context.Context, f *Facts) error {
 			s.StatementTimeout, err = time.ParseDuration(value + unit)
 		case "idle_in_transaction_session_timeout":
 			s.IdleInTransactionTimeout, err = time.ParseDuration(value + unit)
+		case "tcp_keepalives_idle":
+			s.TCPKeepalivesIdle, err = time.ParseDuration(value + unit)
 		case "hnsw.ef_search":
 			v.EFSearch, err = strconv.Atoi(value)
 		case "hnsw.iterative_scan":

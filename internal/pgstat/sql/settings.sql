@@ -20,6 +20,7 @@ where name in (
   'effective_cache_size',
   'statement_timeout',
   'idle_in_transaction_session_timeout',
+  'tcp_keepalives_idle',
   'hnsw.ef_search',
   'hnsw.iterative_scan',
   'hnsw.max_scan_tuples',

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/pgautotune/autotune/internal/advice"
+)
+
+// pasted is what the formats are filled with: the size of one instance.
+type pasted struct {
+	max, min int
+	total    int // of all instances
+	timeout  int // seconds to wait for a connection
+	comment  string
+}
+
+// formats are the forms that can be pasted, beside text and json. Each is read by
+// the program it is for in a test, where that can be run.
+var formats = []struct {
+	name  string
+	write func(p pasted) string
+}{
+	{"env", func(p pasted) string {
+		return fmt.Sprintf("# %s\nDB_MAX_CONNECTIONS=%d\nDB_MIN_CONNECTIONS=%d\nDB_CONNECTION_TIMEOUT=%d\n", p.comment, p.max, p.min, p.timeout)
+	}},
+	{"yaml", func(p pasted) string {
+		return fmt.Sprintf("# %s\ndatabase:\n  pool:\n    max_connections: %d\n    min_connections: %d\n    connection_timeout: %ds\n", p.comment, p.max, p.min, p.timeout)
+	}},
+	{"pgx", func(p pasted) string { return fmt.Sprintf("pool_max_conns=%d&pool_min_conns=%d\n", p.max, p.min) }},
+	{"hikaricp", func(p pasted) string {
+		return fmt.Sprintf("# %s\nmaximumPoolSize=%d\nminimumIdle=%d\nconnectionTimeout=%d\n", p.comment, p.max, p.min, p.timeout*1000)
+	}},
+	{"pgbouncer", func(p pasted) string {
+		// In one pooler the connections of all instances meet.
+		return fmt.Sprintf("; %s\n[pgbouncer]\npool_mode = transaction\ndefault_pool_size = %d\nmin_pool_size = %d\nmax_db_connections = %d\nquery_wait_timeout = %d\n", p.comment, p.total, min(p.min, p.total), p.total, p.timeout)
+	}},
+	{"sqlx", func(p pasted) string {
+		return fmt.Sprintf("// %s\nPgPoolOptions::new()\n    .max_connections(%d)\n    .min_connections(%d)\n    .acquire_timeout(std::time::Duration::from_secs(%d))\n", p.comment, p.max, p.min, p.timeout)
+	}},
+}
+
+func formatNames() (names []string) {
+	for _, f := range formats {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// Acquire timeouts of the profiles, seconds: a caller of a service gives up, a
+// worker of a batch has time.
+const (
+	serviceTimeout = 10
+	batchTimeout   = 30
+)
+
+func writeFormat(w io.Writer, name string, a *advice.Advice) error {
+	z := a.Size
+	p := pasted{max: z.MaxEach, min: z.MinEach, total: z.Max, timeout: serviceTimeout}
+	p.comment = fmt.Sprintf("autotune recommend: max %d (%s), confidence %s, by %s", z.Max, between(z.Lower, z.Upper), z.Confidence, z.Rule)
+	if n := a.Question.Instances; n > 1 {
+		p.comment += fmt.Sprintf("; each of %d instances %d", n, z.MaxEach)
+	}
+	if b := a.Batch; b != nil {
+		p.max, p.min, p.total, p.timeout = b.Max, b.Min, b.Max, batchTimeout
+		p.comment = fmt.Sprintf("autotune recommend: a batch of %d workers", b.Workers)
+	}
+	for _, f := range formats {
+		if f.name == name {
+			_, err := io.Copy(w, strings.NewReader(f.write(p)))
+			return err
+		}
+	}
+	return fmt.Errorf("no format %q", name)
+}

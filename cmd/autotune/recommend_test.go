@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgautotune/autotune/internal/advice"
+	"github.com/pgautotune/autotune/internal/pgtest"
+	"github.com/pgautotune/autotune/internal/pooltest"
+)
+
+// savedSamples is a file of a service that holds transactions: 12 connections, of
+// which 2 compute, on a server of 4 cores.
+func savedSamples(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString(`{"schema":"autotune.samples/v1","database":"app","machine":{"shared":false,"cores":4},"facts":{"Server":{"Version":"17.5 (Debian)","SeesAll":true,"Role":"me"},"Settings":{"MaxConnections":100,"SuperuserReservedConnections":3,"SharedBuffers":134217728,"WorkMem":4194304},"Search":{"EFSearch":40,"IterativeScan":"off","ScanMemMultiplier":1},"Vectors":{"Installed":true,"Version":"0.8.0","Rows":250000,"IndexBytes":268435456,"NeverAnalyzed":0,"Indexes":[{"Method":"hnsw","Valid":true}],"Columns":[{"Schema":"public","Table":"items"}]}}}` + "\n")
+	for i := range 300 {
+		b.WriteString(`{"at_ns":` + strconv.Itoa(i*100_000_000) + `,"spent_ns":150000,"transactions":{"app":` + strconv.Itoa(i*20) + `},"groups":[` +
+			`{"database":"app","role":"svc","application":"api","kind":"client","state":"active","backends":2},` +
+			`{"database":"app","role":"svc","application":"api","kind":"client","state":"active","wait":"IO:DataFileRead","backends":1},` +
+			`{"database":"app","role":"svc","application":"api","kind":"client","state":"idle_in_transaction","backends":9,"oldest_ns":30000000,"ages_ns":90000000},` +
+			`{"database":"app","role":"etl","application":"nightly","kind":"client","state":"idle","backends":30,"oldest_ns":7200000000000}]}` + "\n")
+	}
+	path := filepath.Join(t.TempDir(), "samples.jsonl")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestTheRecommendationReadsWellIn80Columns(t *testing.T) {
+	file := savedSamples(t)
+	for name, args := range map[string][]string{
+		"server": nil, "application": {"--application", "api", "--instances", "3"}, "batch": {"--application", "api", "--workers", "60"}, "nobody": {"--user", "nobody"},
+	} {
+		got := call(t, nil, append([]string{"recommend", "--from", file}, args...)...)
+		if got.code != exitDone || got.stderr != "" {
+			t.Fatalf("%s: exit %d, stderr %q", name, got.code, got.stderr)
+		}
+		for _, line := range strings.Split(got.stdout, "\n") {
+			if utf8.RuneCountInString(line) > helpWidth || strings.Contains(line, "\x1b") {
+				t.Errorf("%s: %q", name, line)
+			}
+		}
+		golden(t, filepath.Join("testdata", "recommend", name+".txt"), got.stdout)
+	}
+}
+
+func TestFormatsAreReadByThoseTheyAreFor(t *testing.T) {
+	file := savedSamples(t)
+	want := decode[advice.Advice](t, call(t, nil, "recommend", "--from", file, "--application", "api", "--output", "json").stdout).Size
+	form := func(name string) string {
+		t.Helper()
+		got := call(t, nil, "recommend", "--from", file, "--application", "api", "--output", name)
+		if got.code != exitDone {
+			t.Fatalf("%s: %s", name, got.stderr)
+		}
+		golden(t, filepath.Join("testdata", "recommend", "format-"+name+".txt"), got.stdout)
+		return got.stdout
+	}
+	t.Run("env, by a shell", func(t *testing.T) {
+		out, err := exec.Command("sh", "-c", "set -a\n"+form("env")+"\necho $DB_MAX_CONNECTIONS $DB_MIN_CONNECTIONS").Output()
+		if err != nil || strings.TrimSpace(string(out)) != strconv.Itoa(want.Max)+" "+strconv.Itoa(want.Min) {
+			t.Errorf("%q %v", out, err)
+		}
+	})
+	t.Run("pgx, by pgxpool", func(t *testing.T) {
+		cfg, err := pgxpool.ParseConfig("postgres://u@h/d?" + strings.TrimSpace(form("pgx")))
+		if err != nil || int(cfg.MaxConns) != want.Max || int(cfg.MinConns) != want.Min {
+			t.Errorf("%+v %v", cfg, err)
+		}
+	})
+	t.Run("yaml", func(t *testing.T) {
+		var doc struct {
+			Database struct {
+				Pool struct {
+					Max     int    `yaml:"max_connections"`
+					Min     int    `yaml:"min_connections"`
+					Timeout string `yaml:"connection_timeout"`
+				}
+			}
+		}
+		if err := yaml.UnmarshalWithOptions([]byte(form("yaml")), &doc, yaml.Strict()); err != nil || doc.Database.Pool.Max != want.Max || doc.Database.Pool.Min != want.Min {
+			t.Errorf("%+v %v", doc, err)
+		}
+	})
+	t.Run("pgbouncer, by PgBouncer", func(t *testing.T) {
+		var lines []string
+		for _, line := range strings.Split(form("pgbouncer"), "\n") {
+			// What pooltest says itself stays out; a key twice would hide ours.
+			if !strings.HasPrefix(line, "[") && !strings.HasPrefix(line, "pool_mode") && !strings.HasPrefix(line, "default_pool_size") {
+				lines = append(lines, line)
+			}
+		}
+		p, err := pooltest.Start(t.Context(), pgtest.DSN(t), want.Max, strings.Join(lines, "\n")+"\nstats_users = postgres\nadmin_users = any\nauth_type = any")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := p.Stop(); err != nil {
+				t.Error(err)
+			}
+		}()
+		if got := shown(t, p, "max_db_connections"); got != strconv.Itoa(want.Max) {
+			t.Errorf("max_db_connections %q, want %d", got, want.Max)
+		}
+		if got := shown(t, p, "query_wait_timeout"); got != "10" {
+			t.Errorf("query_wait_timeout %q", got)
+		}
+	})
+	form("hikaricp")
+	form("sqlx")
+}
+
+// shown is a setting as PgBouncer's console tells it.
+func shown(t *testing.T, p *pooltest.Pooler, key string) string {
+	t.Helper()
+	cfg, err := pgx.ParseConfig(p.DSN(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Database, cfg.User = "pgbouncer", "any"
+	delete(cfg.RuntimeParams, "application_name")
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	conn, err := pgx.ConnectConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(t.Context(), "show config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		values := rows.RawValues()
+		if string(values[0]) == key {
+			return string(values[1])
+		}
+	}
+	return ""
+}
+
+func TestCheckAnswersWithItsExitCode(t *testing.T) {
+	file := savedSamples(t)
+	z := decode[advice.Advice](t, call(t, nil, "recommend", "--from", file, "--application", "api", "--output", "json").stdout).Size
+	for _, c := range []struct {
+		check string
+		code  int
+	}{
+		{strconv.Itoa(z.Lower), exitDone}, {strconv.Itoa(z.Max) + "/" + strconv.Itoa(z.Min), exitDone}, {strconv.Itoa(z.Upper), exitDone},
+		{strconv.Itoa(z.Upper + 1), exitNo}, {strconv.Itoa(z.Lower - 1), exitNo},
+		{"many", exitUsage}, {"5/6", exitUsage}, {"0", exitUsage}, {"5/", exitUsage},
+	} {
+		got := call(t, nil, "recommend", "--from", file, "--application", "api", "--check", c.check)
+		if got.code != c.code {
+			t.Errorf("%s: exit %d instead of %d: %s", c.check, got.code, c.code, got.stderr)
+		}
+	}
+	if got := call(t, nil, "recommend", "--from", file, "--user", "nobody", "--check", "5"); got.code != exitFailed {
+		t.Errorf("a check without an answer: exit %d", got.code)
+	}
+}
+
+func TestRecommendAgainstARealServer(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	file := filepath.Join(t.TempDir(), "kept.jsonl")
+	live := call(t, nil, "recommend", "--dsn", dsn, "--for", "1s", "--save", file)
+	if live.code != exitDone || !strings.Contains(live.stdout, "What could not be seen") {
+		t.Fatalf("exit %d\n%s%s", live.code, live.stdout, live.stderr)
+	}
+	again := call(t, nil, "recommend", "--from", file, "--output", "json")
+	a := decode[advice.Advice](t, again.stdout)
+	if a.Schema != advice.Schema || a.Seen.Samples < 3 || !a.Vectors.Installed || a.Server.MaxConnections == 0 {
+		t.Errorf("%+v", a)
+	}
+	if cfg, err := pgx.ParseConfig(dsn); err != nil || strings.Contains(again.stdout+live.stdout, cfg.Password) {
+		t.Errorf("the password is in it, %v", err)
+	}
+}
+
+func TestWatchWritesDecisionsAndEndsOnSIGINT(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self, "watch", "--dsn", dsn, "--every", "1s", "--application", "nobody")
+	cmd.Env = append(os.Environ(), asCommand+"=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || !strings.Contains(line, "no size") {
+		t.Errorf("%q %v", line, err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); errors.As(err, &exit) {
+		t.Errorf("exit %d", exit.ExitCode())
+	}
+	// It has left nothing connected.
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for {
+		var n int
+		if err := conn.QueryRow(ctx, "select count(*) from pg_stat_activity where application_name = 'autotune' and datname = current_database()").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			break
+		}
+	}
+}

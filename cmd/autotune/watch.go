@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/pgautotune/autotune/internal/advice"
+	"github.com/pgautotune/autotune/internal/survey"
+)
+
+type watchOptions struct {
+	surveyFlags
+	window time.Duration
+	every  time.Duration
+	length time.Duration
+	output string
+}
+
+func watchCommand() *command {
+	return &command{
+		name: "watch", summary: "keep recommending while a service runs, changing nothing",
+		about: `Looks at a server as autotune recommend does, without end, and answers again and
+again from the last --window. A terminal shows the answer as it is; a pipe gets one line
+for each answer that differs from the one before. It changes nothing.
+
+While the size of the pool is changed by hand, it sees the throughput at each size: that
+is how the knee is measured where observation alone cannot know it.`,
+		example: []string{
+			"autotune watch --dsn postgres://me@db/app --application api",
+			"autotune watch --output json | jq .size.max",
+		},
+		flags: func(fs *pflag.FlagSet) runner {
+			o := &watchOptions{}
+			o.surveyFlags.define(fs)
+			fs.DurationVar(&o.window, "window", 5*time.Minute, "`time` that an answer rests on")
+			fs.DurationVar(&o.every, "every", 5*time.Second, "`time` from answer to answer")
+			fs.DurationVar(&o.length, "for", 0, "`time` to watch (default until interrupted)")
+			addOutput(fs, &o.output)
+			return func(ctx context.Context, _ []string, s *session) error { return o.run(ctx, s) }
+		},
+	}
+}
+
+func (o *watchOptions) validate() error {
+	const try = "Try: autotune watch --help"
+	if err := o.surveyFlags.validate("watch"); err != nil {
+		return err
+	}
+	switch {
+	case o.window < 5*time.Second || o.window > 24*time.Hour:
+		return usagef(try, "watch: --window is %s, outside its bounds of 5s to 24h", o.window)
+	case o.every < time.Second || o.every > time.Hour:
+		return usagef(try, "watch: --every is %s, outside its bounds of 1s to 1h", o.every)
+	case o.length < 0:
+		return usagef(try, "watch: --for is %s, below 0", o.length)
+	}
+	return nil
+}
+
+// watcher answers again and again. Last is safe to call at any time, from a
+// server of metrics for one.
+type watcher struct {
+	question advice.Question
+	window   time.Duration
+	every    time.Duration
+	last     atomic.Pointer[advice.Advice]
+}
+
+// Last is the latest answer; nil before the first.
+func (w *watcher) Last() *advice.Advice { return w.last.Load() }
+
+// refreshEvery is how often settings and vectors are read again.
+const refreshEvery = 5 * time.Minute
+
+// run looks until ctx ends, calling each with every answer.
+func (w *watcher) run(ctx context.Context, surveyor *survey.Surveyor, each func(*advice.Advice) error) error {
+	var samples []advice.Sample
+	var failed error
+	due, refreshed := time.Now().Add(w.every), time.Now()
+	err := surveyor.Watch(ctx, func(s advice.Sample) bool {
+		samples = append(samples, s)
+		old := 0
+		for s.At-samples[old].At > w.window {
+			old++
+		}
+		if old > len(samples)/4 { // seldom, for it copies
+			samples = append([]advice.Sample(nil), samples[old:]...)
+		}
+		now := time.Now()
+		if now.Before(due) {
+			return true
+		}
+		due = now.Add(w.every)
+		if now.Sub(refreshed) >= refreshEvery {
+			refreshed = now
+			_ = surveyor.Refresh(ctx) // the facts of before still stand; a dead server shows in the looks
+		}
+		rec := surveyor.Known
+		rec.Samples, rec.Unseen = samples, surveyor.Unseen()
+		a := advice.Advise(w.question, &rec)
+		w.last.Store(a)
+		failed = each(a)
+		return failed == nil
+	})
+	return errors.Join(err, failed)
+}
+
+func (o *watchOptions) run(ctx context.Context, s *session) (err error) {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	surveyor, err := o.open(ctx, "watch", s.env)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, surveyor.Close()) }()
+	if o.length > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.length)
+		defer cancel()
+	}
+	screen := newScreen(s.stdout, s.env)
+	begin, before := time.Now(), ""
+	w := &watcher{question: o.question(), window: o.window, every: o.every}
+	return w.run(ctx, surveyor, func(a *advice.Advice) error {
+		if o.output == outputText && screen.file != nil {
+			screen.draw(watched(a)...)
+			return nil
+		}
+		line := decisionLine(a)
+		if line == before {
+			return nil
+		}
+		before = line
+		if o.output == outputJSON {
+			return writeJSON(s.stdout, a)
+		}
+		_, err := fmt.Fprintf(s.stdout, "%7.0f s  %s\n", time.Since(begin).Seconds(), line)
+		return err
+	})
+}
+
+// decisionLine is an answer in one line, which stays the same while the answer does.
+func decisionLine(a *advice.Advice) string {
+	z := a.Size
+	if !z.Known {
+		return "no size: " + strings.Join(z.Why, " ")
+	}
+	return fmt.Sprintf("max %d (%s), min %d, by %s, confidence %s%s", z.Max, between(z.Lower, z.Upper), z.Min, z.Rule, z.Confidence, firstFinding(a))
+}
+
+func firstFinding(a *advice.Advice) string {
+	if len(a.Findings) == 0 || a.Findings[0].Worth < 5 {
+		return ""
+	}
+	return "; " + a.Findings[0].Title
+}
+
+// watched is an answer as the lines of a table that is redrawn.
+func watched(a *advice.Advice) []string {
+	perS := "unknown"
+	if a.Seen.PerS != nil {
+		perS = thousands(int64(*a.Seen.PerS + 0.5))
+	}
+	var each []float64
+	for _, step := range a.Demand.Steps {
+		each = append(each, step.Share)
+	}
+	lines := []string{
+		decisionLine(a),
+		fmt.Sprintf("today %d open, in use %.1f (p99 %.0f) %s  %s transactions/s", a.Today.Open, a.Demand.Mean, a.Demand.P99, sparkline(each, 8), perS),
+		fmt.Sprintf("%-30s %-12s %6s %7s %8s %6s", "application", "user", "open", "in use", "of CPU", "max"),
+	}
+	for _, x := range a.Applications[:min(8, len(a.Applications))] {
+		lines = append(lines, fmt.Sprintf("%-30s %-12s %6.1f %7.1f %7.0f%% %6d", cut(x.Application, 30), cut(x.Role, 12), x.Open, x.InUse, 100*x.Share, x.Max))
+	}
+	return append(lines, fmt.Sprintf("looking for %.0f s, at %.2f %% of a core; end with Ctrl-C", a.Seen.Seconds, 100*a.Seen.Cost))
+}

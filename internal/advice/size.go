@@ -1,0 +1,242 @@
+package advice
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/pgautotune/autotune/internal/sizing"
+)
+
+// Rule names what decided the size.
+type Rule string
+
+// The rules.
+const (
+	ByDemand   Rule = "demand"   // the connections that were asked for, with room above
+	ByKnee     Rule = "knee"     // the fewest that keep the cores busy
+	ByLocks    Rule = "locks"    // the fewest that keep the contended rows busy
+	ByMeasured Rule = "measured" // the knee that the observation itself saw
+	ByNothing  Rule = "unknown"  // nothing was seen that a size could rest on
+)
+
+// Confidence is how far the evidence narrows the range.
+type Confidence string
+
+// The degrees of confidence.
+const (
+	High   Confidence = "high"
+	Medium Confidence = "medium"
+	Low    Confidence = "low"
+	None   Confidence = "none"
+)
+
+// Size is the recommendation, for all instances together and for each.
+type Size struct {
+	Known bool `json:"known"`
+	Max   int  `json:"max"`
+	Min   int  `json:"min"`
+	Lower int  `json:"lower"` // of max: what the evidence cannot tell apart from it
+	Upper int  `json:"upper"`
+
+	MaxEach int `json:"max_each"` // for one of the instances
+	MinEach int `json:"min_each"`
+
+	Confidence Confidence   `json:"confidence"`
+	Rule       Rule         `json:"rule"`
+	Bound      sizing.Bound `json:"bound"`   // the wall that moved max
+	Ceiling    int          `json:"ceiling"` // of the walls; 0 is unknown
+	CeilingBy  sizing.Bound `json:"ceiling_by"`
+
+	Saturated bool     `json:"saturated"` // the server's cores were busy most of the time
+	Clipped   bool     `json:"clipped"`   // every open connection was in use: callers may queue unseen
+	Why       []string `json:"why"`
+}
+
+const (
+	// clippedShare of the time without an idle connection means that demand
+	// beyond what is open cannot be ruled out.
+	clippedShare = 0.2
+	// saturatedShare of the time with all cores busy is a saturated server.
+	saturatedShare = 0.5
+)
+
+// decide is the whole inference: demand where the server has room, the knee where
+// it has not or where demand cannot be seen, within the walls.
+func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
+	allowed := walls.Allowed()
+	z := Size{Confidence: None, Rule: ByNothing, Bound: sizing.NoBound, Ceiling: allowed.High, CeilingBy: allowed.HighBy}
+	if walls.ServerMax == 0 && walls.FreeBytes == 0 {
+		z.Ceiling, z.CeilingBy, allowed.High = 0, sizing.NoBound, math.MaxInt32
+	}
+	if seen.Samples == 0 || d.Peak == 0 {
+		z.Why = nothingSeen(t, seen)
+		return z
+	}
+	z.Known = true
+	z.Clipped = d.Clipped >= clippedShare
+	z.Saturated = s.Cores > 0 && s.Saturated >= saturatedShare
+
+	span := Span{}
+	switch {
+	case s.Measured.Identified:
+		z.Rule, span = ByMeasured, Span{s.Measured.Lower, s.Measured.N, s.Measured.Upper}
+		z.Why = append(z.Why, "The number of connections changed while it was watched, and throughput with it: "+s.Measured.String()+".")
+	case s.Locked.Target > 0 && (s.Cores == 0 || s.Locked.Target <= s.KneePart.Target):
+		z.Rule, span = ByLocks, s.Locked
+		z.Why = append(z.Why, fmt.Sprintf("%.1f connections wait for locks at a time, and %.1f do anything else. A queue for a row is as long in the pool as in the server, and costs less there.", t.mean.Lock, t.mean.inUse()-t.mean.Lock))
+	case s.Cores > 0 && (z.Saturated || z.Clipped):
+		z.Rule, span = ByKnee, s.KneePart
+		z.Why = append(z.Why, kneeWhy(z, d, s))
+	case z.Clipped: // cores unknown
+		z.Rule, span = ByDemand, Span{int(math.Max(1, math.Ceil(t.mean.inUse()-t.mean.Computing))), up(d.P99), min(allowed.High, max(up(d.Peak)*2, mostKnee))}
+		z.Why = append(z.Why, "Every open connection was in use, and the server's cores are unknown: whether more would be served faster or only queue inside the server cannot be seen from here. The size of today is kept.")
+	default:
+		z.Rule, span = ByDemand, demandSpan(d)
+		z.Why = append(z.Why, fmt.Sprintf("In use at once: half of the time at most %.0f, 99 %% of it at most %.0f, never more than %.0f. The server kept up, so demand decides, with a third above it for bursts.", d.Median, d.P99, d.Peak))
+		if over := overKnee(s, t); over && span.Target > s.KneePart.Target {
+			span = Span{s.KneePart.Lower, s.KneePart.Target, max(span.Target, s.KneePart.Upper)}
+			z.Rule = ByKnee
+			z.Why = append(z.Why, fmt.Sprintf("At the peaks the %d cores are busy with fewer: above %d, callers queue inside the server instead of in the pool.", s.Cores, span.Target))
+		}
+	}
+	span.Upper = max(span.Upper, span.Target)
+	span.Lower = max(1, min(span.Lower, span.Target))
+	z.Max, z.Bound = allowed.Clip(span.Target)
+	z.Lower, z.Upper = min(span.Lower, allowed.High), min(span.Upper, allowed.High)
+	z.Min = min(z.Max, max(1, up(d.Median)))
+	if z.Bound != sizing.NoBound {
+		z.Why = append(z.Why, fmt.Sprintf("The evidence asks for %d; %s allows %d.", span.Target, wall(z.Bound), z.Max))
+	}
+	z.Confidence = confidence(z, d, s, t, seen)
+	return z
+}
+
+func kneeWhy(z Size, d Demand, s Supply) string {
+	busy := fmt.Sprintf("%d cores, and %.1f s of waiting for each second of computing", s.Cores, s.Ratio)
+	switch {
+	case z.Saturated && d.P95 > float64(s.KneePart.Upper):
+		return fmt.Sprintf("The cores are busy %.0f %% of the time with %.0f in use: %s are served by %d. The rest queues inside the server, where it slows the others down.", 100*s.Saturated, d.Mean, busy, s.KneePart.Target)
+	case z.Saturated:
+		return fmt.Sprintf("The cores are busy %.0f %% of the time: %s are served by %d.", 100*s.Saturated, busy, s.KneePart.Target)
+	}
+	return fmt.Sprintf("Every open connection was in use %.0f %% of the time while cores were free: callers may queue in the service. %s: up to %d connections the server gains from.", 100*d.Clipped, busy, s.KneePart.Target)
+}
+
+func nothingSeen(t *tally, seen Seen) []string {
+	switch {
+	case seen.Samples == 0:
+		return []string{"There is not one sample."}
+	case t.hidden > 0:
+		return []string{fmt.Sprintf("%s are open, but what they do is hidden from this role.", plural(t.hidden, "connection"))}
+	case t.mean.open() > 0:
+		return []string{fmt.Sprintf("%s are open and none was in use. Look again while the service is at work.", plural(t.mean.open(), "connection"))}
+	}
+	return []string{"No client was connected. Look again while the service is at work."}
+}
+
+// demandSpan covers what was seen, with the headroom of a pool that learns.
+func demandSpan(d Demand) Span {
+	wanted := math.Max(d.P99, math.Min(float64(d.Wanted), math.Max(d.Peak, d.P99)))
+	target := max(up(wanted*sizing.Headroom), up(d.Peak))
+	return Span{Lower: max(1, up(d.P95)), Target: target, Upper: up(math.Max(float64(target), d.Peak*sizing.Headroom))}
+}
+
+// overKnee tells whether the cores were all busy in most of the time in which
+// more than the knee was in use.
+func overKnee(s Supply, t *tally) bool {
+	above, busy := 0, 0
+	for i := range t.each {
+		c := &t.each[i]
+		if c.inUse() > float64(s.KneePart.Target) {
+			above++
+			if c.Computing+c.Workers >= float64(s.Cores) {
+				busy++
+			}
+		}
+	}
+	return s.Cores > 0 && above > 0 && 2*busy > above
+}
+
+// confidence weighs how wide the range is and what could not be seen.
+func confidence(z Size, d Demand, s Supply, t *tally, seen Seen) Confidence {
+	grades := []Confidence{High, Medium, Low}
+	grade := 0
+	switch spread := float64(z.Upper) / float64(max(1, z.Lower)); {
+	case spread > 3:
+		grade = 2
+	case spread > 1.7:
+		grade = 1
+	}
+	if seen.Seconds < 20 || seen.Samples < 100 {
+		grade++
+	}
+	if t.mean.Unknown > 0.1*t.mean.open() {
+		grade++
+	}
+	if z.Rule == ByKnee && float64(z.Max) > 4*d.Peak { // far from what was seen
+		grade++
+	}
+	if z.Rule == ByLocks || s.Cores == 0 && z.Clipped {
+		grade++
+	}
+	return grades[min(grade, 2)]
+}
+
+// divide shares the size out: each instance gets its part of max rounded up, or
+// down where a wall binds.
+func (z *Size) divide(instances int, walls sizing.Walls) {
+	z.MaxEach = (z.Max + instances - 1) / instances
+	if high := walls.Allowed().High; z.Ceiling > 0 && z.MaxEach*instances > high {
+		z.MaxEach = max(1, high/instances)
+	}
+	z.MinEach = min(z.MaxEach, (z.Min+instances-1)/instances)
+	if !z.Known {
+		z.MaxEach, z.MinEach = 0, 0
+	}
+}
+
+// wallsOf are the hard limits of the subject's connections.
+func wallsOf(q Question, r *Recording, subject, all *tally) sizing.Walls {
+	w := sizing.Walls{ServerMax: r.Facts.Settings.MaxConnections, ServerReserved: r.Facts.Settings.Reserved()}
+	if r.Facts.Server.Pooler {
+		w = sizing.Walls{} // those of the server are not the ones that bind
+	}
+	if subject != all {
+		others := 0.0
+		for i := range all.each {
+			others = math.Max(others, all.each[i].open()-subject.each[i].open())
+		}
+		w.ServerOthers = up(others)
+	}
+	w.Open = up(subject.mean.open())
+	if r.Machine.Shared {
+		w.FreeBytes = r.Machine.RAMFree
+	}
+	limit := func(n int) {
+		if n > 0 && (w.Budget == 0 || n < w.Budget) {
+			w.Budget = n
+		}
+	}
+	if q.Filter.Database == "" || len(r.Samples) > 0 {
+		limit(r.Facts.Server.DatabaseConnectionLimit)
+	}
+	if q.Filter.Role != "" {
+		limit(r.Facts.Server.RoleConnectionLimit)
+	}
+	return w
+}
+
+// wall says a bound in words.
+func wall(b sizing.Bound) string {
+	switch b {
+	case sizing.ServerBound:
+		return "max_connections, less what is reserved and what others hold,"
+	case sizing.MemoryBound:
+		return "the free memory of the server"
+	case sizing.BudgetBound:
+		return "the connection limit of the role or database"
+	}
+	return string(b)
+}
+
+func up(x float64) int { return int(math.Ceil(x - 1e-9)) }

@@ -1,0 +1,119 @@
+package survey
+
+import (
+	"bytes"
+	"compress/gzip"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/advice"
+	"github.com/pgautotune/autotune/internal/pgstat"
+)
+
+func someRecording() *advice.Recording {
+	cpu := 0.25
+	r := &advice.Recording{Database: "app", Machine: advice.Machine{Shared: true, Cores: 2}, Source: "saved samples"}
+	r.Facts.Settings.MaxConnections = 100
+	r.Facts.Server.Version = "17.5"
+	for i := range 3 {
+		r.Samples = append(r.Samples, advice.Sample{At: time.Duration(i) * time.Second, CPU: &cpu, Spent: time.Millisecond,
+			Transactions: map[string]int64{"app": int64(i)},
+			Groups:       []pgstat.Group{{Database: "app", Role: "r", Application: "x", Kind: pgstat.ClientKind, State: pgstat.Active, Wait: "IO:DataFileRead", Backends: 2, Here: true, Oldest: 5, Ages: 7}}})
+	}
+	return r
+}
+
+func saved(t *testing.T, r *advice.Recording) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := NewWriter(&b, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range r.Samples {
+		if err := w.Add(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Bytes()
+}
+
+func TestSavedSamplesComeBackAsTheyWere(t *testing.T) {
+	want := someRecording()
+	plain := saved(t, want)
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	_, _ = z.Write(plain)
+	_ = z.Close()
+	for _, data := range [][]byte{plain, zipped.Bytes()} {
+		got, err := Read(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+	}
+}
+
+func TestDamagedRecordingsSayWhere(t *testing.T) {
+	header, _, _ := strings.Cut(string(saved(t, someRecording())), "\n")
+	const trace = `#autotune-trace {"version":1,"kind":"intervals"}`
+	for _, c := range []struct{ name, text, wrong string }{
+		{"empty", "", "empty"},
+		{"something else", "hello", "line 1"},
+		{"not a sample", header + "\n{}\n[1]", "line 3"},
+		{"time goes back", header + "\n{\"at_ns\":5}\n{\"at_ns\":4}", "line 3: the time goes back"},
+		{"absurd", header + "\n{\"groups\":[{\"backends\":-1}]}", "line 2: -1 backends"},
+		{"cut off", header + "\n{\"at_ns\":5", "line 2"},
+		{"gzip that is none", "\x1f\x8bxxxxxxxxxx", "gzip"},
+		{"a trace of events", `#autotune-trace {"version":1,"kind":"events"}`, `kind "events"`},
+		{"a newer trace", `#autotune-trace {"version":2,"kind":"intervals"}`, "version 2"},
+		{"no time", trace + "\nactive,idle\n1,2", "line 2"},
+		{"not a number", trace + "\nt_s,active\n1,many", `line 3: active is "many"`},
+		{"negative", trace + "\nt_s,active\n1,-4", "line 3: active is -4"},
+	} {
+		if _, err := Read(strings.NewReader(c.text)); err == nil || !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func TestATraceOfIntervalsIsARecording(t *testing.T) {
+	csv := "#autotune-trace {\"version\":1,\"kind\":\"intervals\",\"quantum_s\":1,\"cores\":4}\nt_s,active,waiting,idle,rate_rps,what,cpu_util\n"
+	jsonl := "#autotune-trace {\"version\":1,\"kind\":\"intervals\",\"quantum_s\":1,\"cores\":4}\n"
+	for i := range 100 {
+		csv += strings.Join([]string{strconv.Itoa(i), "3.5", "1.5", "7", "120", "x", ""}, ",") + "\n"
+		jsonl += `{"t_s":` + strconv.Itoa(i) + `,"active":3.5,"waiting":1.5,"idle":7,"rate_rps":120,"what":"x"}` + "\n"
+	}
+	for name, text := range map[string]string{"csv": csv, "json": jsonl} {
+		rec, err := Read(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		a := advice.Advise(advice.Question{}, rec)
+		if len(rec.Samples) != 100 || a.Demand.Mean < 3.4 || a.Demand.Mean > 3.6 || a.Seen.PerS == nil || *a.Seen.PerS < 119 || *a.Seen.PerS > 121 {
+			t.Errorf("%s: %+v, %v/s", name, a.Demand, a.Seen.PerS)
+		}
+		if a.Supply.Cores != 4 || !a.Size.Known || len(a.Unseen) == 0 {
+			t.Errorf("%s: %+v %+v", name, a.Supply, a.Size)
+		}
+	}
+}
+
+func FuzzReadNeverPanicsAndItsAdviceIsSane(f *testing.F) {
+	f.Add([]byte(`#autotune-trace {"version":1,"kind":"intervals"}` + "\nt_s,dur_s,active,waiting,idle\n0,1,2,1,3\n1,1,2,,3\n"))
+	f.Add([]byte(`{"schema":"autotune.samples/v1"}` + "\n" + `{"at_ns":1,"groups":[{"kind":"client","state":"active","backends":3}],"cpu":0.5}` + "\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rec, err := Read(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		if a := advice.Advise(advice.Question{}, rec); a.Size.Known && (a.Size.Max < 1 || a.Size.Min > a.Size.Max) {
+			t.Errorf("%+v", a.Size)
+		}
+	})
+}

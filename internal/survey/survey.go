@@ -1,0 +1,175 @@
+// Package survey looks at a server from outside, for somebody who asks how large a
+// pool should be: EFFECTS IN for internal/advice, as internal/pgstat and
+// internal/host are for the tuner.
+//
+// In order of use: survey.go looks; file.go keeps what was seen; trace.go reads
+// recordings in the autotune-trace form.
+package survey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgautotune/autotune/internal/advice"
+	"github.com/pgautotune/autotune/internal/host"
+	"github.com/pgautotune/autotune/internal/pgstat"
+)
+
+const (
+	// fastest is the pace of looks while they cost little: ten a second show a
+	// share of 1 % within 30 s three times.
+	fastest = 100 * time.Millisecond
+	// slowest is the pace on a server with so many backends that a look is dear.
+	slowest = 5 * time.Second
+	// costShare of one core is what looking may cost; half of what is promised.
+	costShare = 0.0025
+	// cpuEvery is how often the machine's CPU is read.
+	cpuEvery = time.Second
+	// patience is how long a server may not answer before the survey gives up.
+	patience = 15 * time.Second
+)
+
+// Config says whom to look at.
+type Config struct {
+	ConnConfig *pgx.ConnConfig
+	// Database and Role are those whose connection limits count; empty are those
+	// of ConnConfig.
+	Database, Role string
+}
+
+// Surveyor looks at one server over one connection of its own, read-only, with
+// timeouts of its own.
+type Surveyor struct {
+	reader  *pgstat.Reader
+	host    *host.Reader
+	begin   time.Time
+	lastCPU time.Time
+	spent   []time.Duration // of the last looks
+	failed  int
+
+	// Known is what does not change from look to look.
+	Known advice.Recording
+}
+
+// Open connects and reads what does not change.
+func Open(ctx context.Context, cfg Config) (*Surveyor, error) {
+	s := &Surveyor{
+		reader: pgstat.Open(pgstat.Config{ConnConfig: cfg.ConnConfig, Database: cfg.Database, User: cfg.Role}),
+		host:   host.New(), begin: time.Now(),
+	}
+	facts, err := s.reader.Facts(ctx)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.Known = advice.Recording{Facts: facts, Source: "a live look", Database: cfg.ConnConfig.Database}
+	if s.Known.Database == "" {
+		s.Known.Database = cfg.ConnConfig.User
+	}
+	s.Known.Machine = s.machine(ctx, &facts)
+	return s, nil
+}
+
+// machine is what is known of the server's machine.
+func (s *Surveyor) machine(ctx context.Context, f *pgstat.Facts) advice.Machine {
+	shared, why := host.SharesMachine(ctx, host.Database{Address: f.Server.Address, UnixSocket: f.Server.UnixSocket, BackendPID: f.Server.BackendPID})
+	if !shared {
+		return advice.Machine{Why: why}
+	}
+	reading, err := s.host.Read(ctx)
+	if err != nil && reading.Cores == 0 {
+		return advice.Machine{Why: "the machine cannot be read: " + err.Error()}
+	}
+	return advice.Machine{Shared: true, Why: why, Cores: reading.Cores, RAMTotal: reading.RAMTotal, RAMFree: reading.RAMFree}
+}
+
+// Look takes one sample.
+func (s *Surveyor) Look(ctx context.Context) (advice.Sample, error) {
+	c, err := s.reader.Census(ctx)
+	if err != nil {
+		return advice.Sample{}, err
+	}
+	now := time.Now()
+	sample := advice.Sample{At: now.Sub(s.begin), Groups: c.Groups, Transactions: c.Databases, Spent: c.Spent}
+	if s.Known.Machine.Shared && now.Sub(s.lastCPU) >= cpuEvery {
+		s.lastCPU = now
+		if reading, err := s.host.Read(ctx); err == nil && reading.CPUKnown {
+			sample.CPU = &reading.CPU
+		}
+	}
+	s.spent = append(s.spent, c.Spent)
+	s.spent = s.spent[max(0, len(s.spent)-50):]
+	return sample, nil
+}
+
+// pace is the time from look to look: so that looking costs costShare of a core.
+// The lower quartile, because longer looks waited for a core, which costs nobody.
+func (s *Surveyor) pace() time.Duration {
+	if len(s.spent) == 0 {
+		return fastest
+	}
+	sorted := slices.Sorted(slices.Values(s.spent))
+	return min(slowest, max(fastest, time.Duration(float64(sorted[len(sorted)/4])/costShare)))
+}
+
+// Watch looks until ctx ends, calling each after every look, at its own pace. It
+// returns nil when ctx ended or each returned false. A server that does not
+// answer for a while ends it; single looks that fail are counted.
+func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) error {
+	last := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		begin := time.Now()
+		sample, err := s.Look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			last = begin
+			if !each(sample) {
+				return nil
+			}
+		default:
+			s.failed++
+			if time.Since(last) > patience {
+				return fmt.Errorf("the server has not answered for %s: %w", patience, err)
+			}
+		}
+		timer.Reset(max(0, s.pace()-time.Since(begin)))
+	}
+}
+
+// Unseen are sentences about what this survey could not see.
+func (s *Surveyor) Unseen() (list []string) {
+	if s.failed > 0 {
+		list = append(list, fmt.Sprintf("%d looks failed or came too late; what happened meanwhile is missing.", s.failed))
+	}
+	return list
+}
+
+// Refresh reads again what seldom changes.
+func (s *Surveyor) Refresh(ctx context.Context) error {
+	facts, err := s.reader.Facts(ctx)
+	if err != nil {
+		return err
+	}
+	s.Known.Facts = facts
+	return nil
+}
+
+// Close ends the connection, within a few seconds.
+func (s *Surveyor) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return s.reader.Close(ctx)
+}

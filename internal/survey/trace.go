@@ -1,0 +1,178 @@
+package survey
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/advice"
+	"github.com/pgautotune/autotune/internal/pgstat"
+)
+
+// A trace of kind "intervals" (format autotune-trace v1): a header line, then CSV
+// with a line of names, or JSON lines. Of the columns these are used; others are
+// ignored, and an empty value is unknown:
+//
+//	t_s         when the interval began, seconds
+//	dur_s       how long it was, seconds
+//	active      backends that serve a statement
+//	waiting     of these, those that wait
+//	idle        backends that are idle
+//	idle_in_transaction  backends idle inside a transaction
+//	cpu_util    busy share of the server's CPU, 0–1
+//	throughput_rps, rate_rps or arrivals  transactions per second, or their number
+
+const (
+	traceMagic   = "#autotune-trace"
+	traceVersion = 1
+	// traceDatabase stands for the database of a trace, which names none.
+	traceDatabase = "recorded"
+)
+
+type traceHeader struct {
+	Version int     `json:"version"`
+	Kind    string  `json:"kind"`
+	Quantum float64 `json:"quantum_s"`
+	Source  string  `json:"source"`
+	Cores   int     `json:"cores"` // beyond the format: what the recorder knew
+}
+
+func readTrace(first []byte, lines *lineReader) (*advice.Recording, error) {
+	var h traceHeader
+	if err := json.Unmarshal(first[len(traceMagic):], &h); err != nil {
+		return nil, fmt.Errorf("line 1: the header of the trace is not JSON: %w", err)
+	}
+	if h.Version != traceVersion {
+		return nil, fmt.Errorf("line 1: version %d of the trace format is not known here; %d is", h.Version, traceVersion)
+	}
+	if h.Kind != "intervals" {
+		return nil, fmt.Errorf("line 1: a trace of kind %q says nothing about backends; an answer needs kind \"intervals\"", h.Kind)
+	}
+	t := &traceReader{header: h, rest: map[string]float64{}, rec: &advice.Recording{Source: "a recorded trace"}}
+	if h.Source != "" {
+		t.rec.Source += " (" + h.Source + ")"
+	}
+	t.rec.Machine.Cores = max(0, h.Cores)
+	for {
+		line, ok := lines.next()
+		if !ok {
+			break
+		}
+		if err := t.line(line); err != nil {
+			return nil, fmt.Errorf("line %d: %w", lines.number, err)
+		}
+	}
+	t.rec.Unseen = append(t.rec.Unseen, "Settings, vectors and applications: a trace of intervals has none. max_connections does not bound the answer.")
+	if !t.activity {
+		t.rec.Unseen = append(t.rec.Unseen, "What the backends did: the trace has no column active.")
+	}
+	return t.rec, lines.err()
+}
+
+type traceReader struct {
+	header   traceHeader
+	columns  []string // of CSV; nil for JSON lines
+	rec      *advice.Recording
+	done     float64
+	rest     map[string]float64 // what rounding has taken, by group
+	activity bool
+}
+
+func (t *traceReader) line(line []byte) error {
+	row := map[string]float64{}
+	switch {
+	case line[0] == '{':
+		var any map[string]any
+		if err := json.Unmarshal(line, &any); err != nil {
+			return fmt.Errorf("not JSON: %w", err)
+		}
+		for name, v := range any {
+			if x, ok := v.(float64); ok {
+				row[name] = x
+			}
+		}
+	default:
+		fields, err := csv.NewReader(strings.NewReader(string(line))).Read()
+		if err != nil {
+			return fmt.Errorf("not CSV: %w", err)
+		}
+		if t.columns == nil {
+			if !slices.Contains(fields, "t_s") {
+				return fmt.Errorf("the first line after the header names no column t_s")
+			}
+			t.columns = fields
+			return nil
+		}
+		for i, text := range fields {
+			if i >= len(t.columns) || text == "" {
+				continue
+			}
+			if x, err := strconv.ParseFloat(text, 64); err == nil {
+				row[t.columns[i]] = x
+			} else if used[t.columns[i]] {
+				return fmt.Errorf("%s is %q, which is not a number", t.columns[i], text)
+			}
+		}
+	}
+	return t.interval(row)
+}
+
+var used = map[string]bool{"t_s": true, "dur_s": true, "active": true, "waiting": true, "idle": true, "idle_in_transaction": true,
+	"cpu_util": true, "throughput_rps": true, "rate_rps": true, "arrivals": true}
+
+// interval turns a row into a sample, the middle of its interval.
+func (t *traceReader) interval(row map[string]float64) error {
+	for name, x := range row {
+		if used[name] && (math.IsNaN(x) || x < 0 || x > 1e12) {
+			return fmt.Errorf("%s is %v, which cannot be", name, x)
+		}
+	}
+	at, ok := row["t_s"]
+	if !ok || at > 1e9 {
+		return fmt.Errorf("t_s is missing or beyond a billion seconds")
+	}
+	long := row["dur_s"]
+	if long == 0 {
+		long = t.header.Quantum
+	}
+	for _, name := range []string{"throughput_rps", "rate_rps"} {
+		if rate, ok := row[name]; ok {
+			t.done += rate * long
+			break
+		} else if n, ok := row["arrivals"]; ok && name == "rate_rps" {
+			t.done += n
+		}
+	}
+	s := advice.Sample{At: time.Duration(at * float64(time.Second)), Transactions: map[string]int64{traceDatabase: int64(t.done)}}
+	if cpu, ok := row["cpu_util"]; ok && cpu <= 1 {
+		s.CPU = &cpu
+	}
+	// Means of an interval are fractions and backends are not: what rounding takes
+	// from one interval the next gets, so that the mean stays.
+	group := func(state pgstat.State, wait string, n float64) {
+		key := string(state) + wait
+		exact := n + t.rest[key]
+		n = math.Max(0, math.Round(exact))
+		t.rest[key] = exact - n
+		if n > 0 {
+			s.Groups = append(s.Groups, pgstat.Group{Database: traceDatabase, Kind: pgstat.ClientKind, State: state, Wait: wait, Backends: int(n)})
+		}
+	}
+	_, known := row["active"]
+	t.activity = t.activity || known
+	waiting := math.Min(row["waiting"], row["active"])
+	group(pgstat.Active, "", row["active"]-waiting)
+	group(pgstat.Active, "Recorded:waiting", waiting)
+	group(pgstat.IdleInTransaction, "", row["idle_in_transaction"])
+	group(pgstat.Idle, "", row["idle"])
+	if err := check(t.rec, &s); err != nil {
+		return err
+	}
+	t.rec.Samples = append(t.rec.Samples, s)
+	return nil
+}
