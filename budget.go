@@ -108,11 +108,14 @@ type socket struct {
 	completed  atomic.Int64 // times given back, but for those in short
 	service    atomic.Int64 // sum of the time held, ns
 	serviceSq  sumOfSquares
+	services   soloDurations
 
 	// Of the holder alone, for holds so short that reading the clock twice
 	// would cost as much as they last.
 	skip  int32 // holds yet to go without a measurement
 	short int64 // holds before this one to be counted as long as it
+
+	searching bool // of the holder alone: the statement under way is a vector search
 
 	mu            sync.Mutex
 	established   bool // the session is up: later dials are cancel requests
@@ -168,6 +171,7 @@ func (s *socket) giveBack() bool {
 		n := 1 + s.short
 		s.service.Add(n * held)
 		s.serviceSq.add(n, held)
+		s.services.add(held, n)
 		s.completed.Add(1)
 		s.acquiredAt.Store(0)
 		return true

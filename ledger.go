@@ -14,6 +14,7 @@ type ledger struct {
 	mu    sync.Mutex
 	live  map[*socket]struct{} // guarded by mu
 	gone  serviceTotals        // guarded by mu: of sockets that are closed
+	spent durations            // guarded by mu: service times of sockets that are closed
 	opens int64                // guarded by mu: server connections established, cumulative
 
 	failed atomic.Int64 // acquires that failed other than by being canceled
@@ -67,6 +68,7 @@ func (l *ledger) remove(s *socket) {
 		return
 	}
 	l.gone.add(s, 0)
+	s.services.addTo(&l.spent)
 	delete(l.live, s)
 }
 
@@ -84,6 +86,7 @@ func (l *ledger) forget(gen *generation, now int64) {
 	for s := range l.live {
 		if s.gen == gen {
 			l.gone.add(s, now)
+			s.services.addTo(&l.spent)
 			if s.isHeld() {
 				l.gone.completed++ // for the pool this hold is over; totals never fall
 			}
@@ -101,6 +104,19 @@ func (l *ledger) totals(now int64) (t serviceTotals, opens int64) {
 		t.add(s, now)
 	}
 	return t, l.opens
+}
+
+// services are the service times of all holds that were measured. A hold too
+// short to be measured is counted with the next measured one of its connection
+// (see [socket.hold]).
+func (l *ledger) services() (h durations) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h = l.spent
+	for s := range l.live {
+		s.services.addTo(&h)
+	}
+	return h
 }
 
 // heldBy counts the connections of a generation that callers hold.

@@ -2,13 +2,15 @@ package autotune
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"io"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/sizing"
 )
 
 // Decision is what the controller decided at one look, and why.
@@ -30,12 +32,13 @@ type tuner struct {
 
 	recent    recent // acquires of the last minute, for Health
 	last      atomic.Pointer[look]
+	verdicts  map[Verdict]int64 // decisions by verdict; never changed, replaced
 	lastWake  atomic.Int64
 	swapRetry time.Time     // no swap before this, after one failed
 	swapPause time.Duration // doubles with each failure
 	blind     bool          // an episode of blindness has been reported
 	broken    bool          // a panic has ended the tuning
-	journal   *json.Encoder
+	journal   io.Writer     // nil: none, or ended
 }
 
 // look is one pass of the loop, for whoever asks.
@@ -44,6 +47,13 @@ type look struct {
 	observation Observation
 	decision    Decision
 	world       world
+	verdicts    map[Verdict]int64
+}
+
+// Verdict is what a decision does and why: how decisions are counted.
+type Verdict struct {
+	Action controller.Action
+	Reason sizing.Reason
 }
 
 // wakeEvery is the least time between two looks that a queue brought about: a
@@ -51,7 +61,7 @@ type look struct {
 const wakeEvery = 100 * time.Millisecond
 
 func newTuner(p *Pool) *tuner {
-	return &tuner{pool: p, observer: &observer{pool: p, start: time.Now()}, telemetry: newTelemetry(p), cfg: p.controllerConfig(), kick: make(chan struct{}, 1)}
+	return &tuner{pool: p, observer: &observer{pool: p, start: time.Now()}, telemetry: newTelemetry(p), cfg: p.controllerConfig(), kick: make(chan struct{}, 1), verdicts: map[Verdict]int64{}}
 }
 
 func (t *tuner) start(ctx context.Context) {
@@ -137,7 +147,9 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	t.calm.Store(state.Learn.Known)
 	t.record(obs, d)
 	t.act(ctx, d)
-	t.last.Store(&look{at: time.Now(), observation: obs, decision: d, world: w})
+	t.verdicts = maps.Clone(t.verdicts) // whoever has the old one may be reading it
+	t.verdicts[Verdict{d.Action, d.Reason}]++
+	t.last.Store(&look{at: time.Now(), observation: obs, decision: d, world: w, verdicts: t.verdicts})
 	t.explain(obs, d, w.err)
 	if d.Next > 0 {
 		next = min(next, d.Next)
