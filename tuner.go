@@ -146,7 +146,7 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	t.state = state
 	t.calm.Store(state.Learn.Known)
 	t.record(obs, d)
-	t.act(ctx, d)
+	t.act(ctx, obs, d)
 	t.verdicts = maps.Clone(t.verdicts) // whoever has the old one may be reading it
 	t.verdicts[Verdict{d.Action, d.Reason}]++
 	t.last.Store(&look{at: time.Now(), observation: obs, decision: d, world: w, verdicts: t.verdicts})
@@ -158,8 +158,10 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 }
 
 // act carries a decision out. The limit moves at once; a swap that fails leaves
-// everything as it was and is tried again later.
-func (t *tuner) act(ctx context.Context, d Decision) {
+// everything as it was and is tried again later. If somebody moved the pool by hand
+// since the look, the decision is about a pool that is no more: the next look
+// decides anew.
+func (t *tuner) act(ctx context.Context, obs Observation, d Decision) {
 	p := t.pool
 	if d.Action == controller.Freeze {
 		return
@@ -167,6 +169,9 @@ func (t *tuner) act(ctx context.Context, d Decision) {
 	p.swapMu.Lock()
 	defer p.swapMu.Unlock()
 	size := p.Size()
+	if size.Max != obs.Gauges.Max || int(p.gate.limit.Load()) != obs.Gauges.Limit {
+		return
+	}
 	if d.Swap && !time.Now().Before(t.swapRetry) {
 		err := p.swap(ctx, p.template.Load(), Size{Max: d.Max, Min: d.Min}, d.Limit)
 		if err == nil {
