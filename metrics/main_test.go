@@ -18,7 +18,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m, pgtest.Options{}) }
 
 // patience bounds every wait of these tests.
-const patience = 12 * time.Second
+const patience = 30 * time.Second
 
 // open makes a pool of the given size whose controller is off unless change says
 // otherwise. It is closed at the end.
