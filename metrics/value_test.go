@@ -111,10 +111,14 @@ func TestEveryMetricMovesByWhatHappens(t *testing.T) {
 		{"a server that is gone", serverGone},
 		{"the host", hostFigures},
 	}
+	ran := 0
 	for _, e := range events {
-		if !t.Run(e.what, func(t *testing.T) { e.test(checker{t, tested}) }) {
+		if !t.Run(e.what, func(t *testing.T) { ran++; e.test(checker{t, tested}) }) {
 			return
 		}
+	}
+	if ran < len(events) {
+		return // -run chose some of them
 	}
 	for _, m := range table {
 		if !tested[m.name] {
