@@ -108,6 +108,7 @@ type socket struct {
 	completed  atomic.Int64 // times given back, but for those in short
 	service    atomic.Int64 // sum of the time held, ns
 	serviceSq  sumOfSquares
+	services   soloDurations
 
 	// Of the holder alone, for holds so short that reading the clock twice
 	// would cost as much as they last.
@@ -115,7 +116,9 @@ type socket struct {
 	short  int64         // holds before this one to be counted as long as it
 	waited time.Duration // for the limit, before this hold
 
-	responses responseHistogram // waited and held together
+	responses soloDurations // waited and held together
+
+	searching bool // of the holder alone: the statement under way is a vector search
 
 	mu            sync.Mutex
 	established   bool // the session is up: later dials are cancel requests
@@ -175,7 +178,8 @@ func (s *socket) giveBack() bool {
 		n := 1 + s.short
 		s.service.Add(n * held)
 		s.serviceSq.add(n, held)
-		s.responses.add(n, int64(s.waited)+held)
+		s.responses.add(int64(s.waited)+held, n)
+		s.services.add(held, n)
 		s.completed.Add(1)
 		s.acquiredAt.Store(0)
 		s.book(now, n)

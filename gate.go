@@ -45,12 +45,12 @@ type gate struct {
 
 // gateStat are the cumulative figures of the slow path, guarded by gate.mu.
 type gateStat struct {
-	waited        int64         // granted after queueing
-	canceled      int64         // gave up while queued
-	waitNanos     int64         // sum of the time queued of both
-	canceledNanos int64         // the part of it that canceled callers waited
-	busyNanos     int64         // time during which somebody was queued
-	waits         waitHistogram // of the granted
+	waited        int64     // granted after queueing
+	canceled      int64     // gave up while queued
+	waitNanos     int64     // sum of the time queued of both
+	canceledNanos int64     // the part of it that canceled callers waited
+	busyNanos     int64     // time during which somebody was queued
+	waits         durations // of the granted
 }
 
 const queuedOne = uint64(1) << 32
@@ -281,7 +281,7 @@ func (g *gate) unbookGranted(w *waiter) {
 	if !w.ahead {
 		g.stat.waited--
 		g.stat.waitNanos -= w.waited
-		g.stat.waits[waitBucket(w.waited)]--
+		g.stat.waits[bucketOf(w.waited)]--
 	}
 }
 
@@ -349,6 +349,7 @@ type gateSnapshot struct {
 	stat                 gateStat
 	limit, inUse, queued int64
 	peak                 int64 // highest in use + queued since the last snapshot
+	queuedNanos          int64 // the part of stat.waitNanos of callers that are queued still
 }
 
 // peek reads the gate. Times of callers still queued are counted up to now.
@@ -360,7 +361,8 @@ func (g *gate) peek() gateSnapshot {
 	if g.head != nil {
 		now := g.now()
 		out.stat.busyNanos += max(0, now-g.busySince)
-		out.stat.waitNanos += max(0, out.queued*now-g.enqueuedAt)
+		out.queuedNanos = max(0, out.queued*now-g.enqueuedAt)
+		out.stat.waitNanos += out.queuedNanos
 	}
 	out.peak = max(g.peak.Load(), out.inUse+out.queued)
 	return out

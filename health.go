@@ -125,15 +125,11 @@ func (p *Pool) Health(ctx context.Context) Health {
 
 func (p *Pool) judgeVector(h *Health, worse func(HealthStatus, string, ...any)) {
 	h.VectorVersion = p.tuner.telemetry.known().facts.Vectors.Version
-	switch v := p.tuner.telemetry.vectorKnown(); {
-	case v.at.IsZero():
-	case v.err == nil:
-		h.Vector = VectorWorks
-	case v.lost:
-		h.Vector = VectorLost
+	v := p.tuner.telemetry.vectorKnown()
+	switch h.Vector = v.state(); h.Vector {
+	case VectorLost:
 		worse(Critical, "pgvector worked and no longer does: %v", v.err)
-	default:
-		h.Vector = VectorMissing
+	case VectorMissing:
 		worse(Critical, "pgvector cannot be used: %v", v.err)
 	}
 }

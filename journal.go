@@ -11,11 +11,25 @@ import (
 // journalVersion is the version of the journal's format, in its first line.
 const journalVersion = 1
 
+// JournalRotator is a [Config.Journal] of more than one file. After each line the
+// controller asks whether a new file has begun, and if so writes a header into it
+// that holds all the controller remembers: every file replays by itself. Package
+// journal has one that writes files up to a size and keeps the last few.
+type JournalRotator interface {
+	io.Writer
+	// Rotate begins a new file if the present one is full, and tells whether it
+	// did. An error ends the journal, as one of Write does.
+	Rotate() (begun bool, err error)
+}
+
 // journalHeader is the first line of a journal: what a replay has to start from.
 type journalHeader struct {
 	Journal int               `json:"autotune_journal"`
-	Start   time.Time         `json:"start"`
+	Start   time.Time         `json:"start"` // of the journal's clock, not of this file
 	Config  controller.Config `json:"config"`
+	// State is what the controller remembered when this file began; absent at
+	// the start of the pool, when it remembers nothing.
+	State *controller.State `json:"state,omitempty"`
 }
 
 // journalEntry is every further line: what was seen, and what was decided.
@@ -25,21 +39,46 @@ type journalEntry struct {
 }
 
 func (t *tuner) openJournal(w io.Writer) {
-	t.journal = json.NewEncoder(w)
-	t.write(journalHeader{Journal: journalVersion, Start: t.observer.start.UTC(), Config: t.cfg})
+	t.journal = w
+	t.writeHeader(nil)
 }
 
+func (t *tuner) writeHeader(s *controller.State) {
+	t.write(journalHeader{Journal: journalVersion, Start: t.observer.start.UTC(), Config: t.cfg, State: s})
+}
+
+// record writes one look. t.state is that after the decision.
 func (t *tuner) record(obs Observation, d Decision) {
-	if t.journal != nil {
-		t.write(journalEntry{obs, d})
+	if t.journal == nil {
+		return
+	}
+	t.write(journalEntry{obs, d})
+	r, ok := t.journal.(JournalRotator) // not if the write has just ended it
+	if !ok {
+		return
+	}
+	switch begun, err := r.Rotate(); {
+	case err != nil:
+		t.endJournal(err)
+	case begun:
+		t.writeHeader(&t.state)
 	}
 }
 
-// write ends the journal at the first error: a full disk shall cost the record,
-// not the tuning.
+// write writes a line in one piece, so that no file ends in half of one.
 func (t *tuner) write(line any) {
-	if err := t.journal.Encode(line); err != nil {
-		t.journal = nil
-		t.pool.log.Warn("journal ended", "error", err)
+	text, err := json.Marshal(line)
+	if err == nil {
+		_, err = t.journal.Write(append(text, '\n'))
 	}
+	if err != nil {
+		t.endJournal(err)
+	}
+}
+
+// endJournal ends the journal at the first error: a full disk shall cost the
+// record, not the tuning.
+func (t *tuner) endJournal(err error) {
+	t.journal = nil
+	t.pool.log.Warn("journal ended", "error", err)
 }

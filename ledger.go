@@ -14,8 +14,9 @@ type ledger struct {
 	mu    sync.Mutex
 	live  map[*socket]struct{} // guarded by mu
 	gone  serviceTotals        // guarded by mu: of sockets that are closed
+	spent durations            // guarded by mu: service times of sockets that are closed
 	opens int64                // guarded by mu: server connections established, cumulative
-	times waitHistogram        // guarded by mu: response times of sockets that are closed
+	times durations            // guarded by mu: response times of sockets that are closed
 
 	failed atomic.Int64 // acquires that failed other than by being canceled
 	// canceledLate counts acquires canceled after the gate had let them in,
@@ -69,6 +70,7 @@ func (l *ledger) remove(s *socket) {
 	}
 	l.gone.add(s, 0)
 	s.responses.addTo(&l.times)
+	s.services.addTo(&l.spent)
 	delete(l.live, s)
 }
 
@@ -87,6 +89,7 @@ func (l *ledger) forget(gen *generation, now int64) {
 		if s.gen == gen {
 			l.gone.add(s, now)
 			s.responses.addTo(&l.times)
+			s.services.addTo(&l.spent)
 			if s.isHeld() {
 				l.gone.completed++ // for the pool this hold is over; totals never fall
 			}
@@ -107,12 +110,25 @@ func (l *ledger) totals(now int64) (t serviceTotals, opens int64) {
 }
 
 // responses are the response times of all holds that are over.
-func (l *ledger) responses() waitHistogram {
+func (l *ledger) responses() (h durations) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h := l.times
+	h = l.times
 	for s := range l.live {
 		s.responses.addTo(&h)
+	}
+	return h
+}
+
+// services are the service times of all holds that were measured. A hold too
+// short to be measured is counted with the next measured one of its connection
+// (see [socket.hold]).
+func (l *ledger) services() (h durations) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h = l.spent
+	for s := range l.live {
+		s.services.addTo(&h)
 	}
 	return h
 }

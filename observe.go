@@ -13,7 +13,7 @@ type Observation = controller.Observation
 type observer struct {
 	pool     *Pool
 	start    time.Time
-	waits    waitHistogram       // at the last look
+	waits    durations           // at the last look
 	granted  int64               // at the last look
 	counters controller.Counters // at the last look
 }

@@ -59,6 +59,8 @@ type Pool struct {
 	generations atomic.Int64
 	swaps       atomic.Int64
 	swapNanos   atomic.Int64
+	swapsFailed atomic.Int64
+	searches    searchCounters
 
 	hijackMu   sync.Mutex
 	hijackLook atomic.Int64 // when a queue last made somebody look for hijacked connections

@@ -114,13 +114,24 @@ type Snapshot struct {
 
 	Arrivals, Completions, Canceled, Failed, Waited int64
 	WaitTime, ServiceTime                           time.Duration
-	Connects                                        int64 // server connections opened
-	Swaps                                           int64
+	ConnectTime                                     time.Duration // acquires waited for a connection to be opened, beyond WaitTime
+	InUseTime                                       time.Duration // integral of in use over time
+	SaturatedTime                                   time.Duration // during which somebody was queued
+	Connects                                        int64         // server connections opened
+	Swaps, SwapsFailed                              int64
 	SwapTime                                        time.Duration
+	Searches                                        Searches
+
+	Waits    Histogram // queued at the limit, of all that were let in; 0 for who did not queue
+	Services Histogram // held, of those given back; the last few shorter than 10 µs come with the next
 
 	Decision    Decision
-	Observation Observation // behind the decision
-	LookedAt    time.Time   // of the last look of the controller; zero: none yet
+	Observation Observation       // behind the decision
+	LookedAt    time.Time         // of the last look of the controller; zero: none yet
+	Decisions   map[Verdict]int64 // cumulative, one at each look; not to be changed
+	Sight       Sight
+	Interval    time.Duration // between two looks
+	Manual      bool          // the controller is off
 	Frozen      bool
 }
 
@@ -139,11 +150,18 @@ func (p *Pool) Snapshot() Snapshot {
 		Arrivals: t.completed + t.held + g.queued + canceled + failed, Completions: t.completed,
 		Canceled: canceled, Failed: failed, Waited: g.stat.waited,
 		WaitTime: time.Duration(g.stat.waitNanos), ServiceTime: t.service,
-		Connects: opens, Swaps: p.swaps.Load(), SwapTime: time.Duration(p.swapNanos.Load()),
+		ConnectTime: c.dialWaitTime, InUseTime: t.inUse, SaturatedTime: time.Duration(g.stat.busyNanos),
+		Connects: opens, Swaps: p.swaps.Load(), SwapsFailed: p.swapsFailed.Load(), SwapTime: time.Duration(p.swapNanos.Load()),
+		Searches: p.searches.snapshot(),
+		Waits:    Histogram{counts: g.stat.waits, Sum: time.Duration(g.stat.waitNanos - g.queuedNanos - g.stat.canceledNanos)},
+		Services: Histogram{counts: p.ledger.services(), Sum: t.service},
+		Sight:    p.tuner.telemetry.sight(), Interval: p.cfg.Interval, Manual: p.cfg.Manual,
 		Frozen: p.tuner.frozen.Load(),
 	}
+	letIn := t.completed + t.held + failed + p.ledger.canceledLate.Load()
+	s.Waits.counts[0] += max(0, letIn-g.stat.waits.total())
 	if l := p.tuner.last.Load(); l != nil {
-		s.Decision, s.Observation, s.LookedAt = l.decision, l.observation, l.at
+		s.Decision, s.Observation, s.LookedAt, s.Decisions = l.decision, l.observation, l.at, l.verdicts
 	}
 	return s
 }

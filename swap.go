@@ -15,7 +15,12 @@ import (
 // check, hand over, publish, drain. Callers keep their connections throughout;
 // server connections stay within the budget. On an error nothing has changed.
 // swapMu is held.
-func (p *Pool) swap(ctx context.Context, template *pgxpool.Config, size Size, limit int) error {
+func (p *Pool) swap(ctx context.Context, template *pgxpool.Config, size Size, limit int) (err error) {
+	defer func() {
+		if err != nil {
+			p.swapsFailed.Add(1)
+		}
+	}()
 	if err := p.awaitDrain(ctx); err != nil {
 		return err
 	}

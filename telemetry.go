@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgautotune/autotune/internal/controller"
@@ -29,6 +30,8 @@ type telemetry struct {
 	reader  *pgstat.Reader
 	host    *host.Reader
 	running sync.WaitGroup
+
+	serverErrors, hostErrors atomic.Int64 // readings that failed, cumulative
 
 	mu     sync.Mutex
 	busy   bool        // guarded by mu
@@ -91,10 +94,13 @@ func (t *telemetry) read(ctx context.Context) {
 	w, reader := t.seen, t.reader
 	t.mu.Unlock()
 
-	if h, err := t.host.Read(ctx); err == nil || h.Cores > 0 {
+	h, err := t.host.Read(ctx)
+	if err == nil || h.Cores > 0 {
 		w.host, w.hostOK = h, true
 	}
+	countError(ctx, &t.hostErrors, err)
 	activity, err := reader.Read(ctx)
+	countError(ctx, &t.serverErrors, err)
 	if w.err = err; err == nil {
 		w.activity, w.activityAt = activity, time.Now()
 		if !time.Now().Before(w.factsNext) {
@@ -113,8 +119,16 @@ func (t *telemetry) read(ctx context.Context) {
 	}
 }
 
+// countError counts a reading that failed, unless it was the pool that ended it.
+func countError(ctx context.Context, counter *atomic.Int64, err error) {
+	if err != nil && ctx.Err() == nil {
+		counter.Add(1)
+	}
+}
+
 func (t *telemetry) readFacts(ctx context.Context, reader *pgstat.Reader, w *world) {
 	facts, err := reader.Facts(ctx)
+	countError(ctx, &t.serverErrors, err)
 	if err != nil {
 		w.err, w.factsNext = err, time.Now().Add(factsRetry)
 		return

@@ -1,15 +1,12 @@
 package autotune
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "time"
 
 // Times are the wait and response times of all callers since the pool was
-// opened, as histograms whose buckets are a quarter wide at most. Two of them
+// opened, as histograms whose buckets are a fifth wide at most. Two of them
 // give the quantiles of what came between.
 type Times struct {
-	waits, responses waitHistogram
+	waits, responses durations
 	granted          int64
 }
 
@@ -40,16 +37,4 @@ func (t *Times) ResponseQuantile(since *Times, q float64) (d time.Duration, ok b
 		return 0, false
 	}
 	return t.responses.quantile(&since.responses, 0, q), true
-}
-
-// responseHistogram is a waitHistogram that one writes while others read: the
-// holder of a socket. It is as coarse as that.
-type responseHistogram [waitBuckets]atomic.Int64
-
-func (h *responseHistogram) add(n, nanos int64) { h[waitBucket(nanos)].Add(n) }
-
-func (h *responseHistogram) addTo(sum *waitHistogram) {
-	for i := range h {
-		sum[i] += h[i].Load()
-	}
 }

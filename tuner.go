@@ -2,13 +2,15 @@ package autotune
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"io"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/sizing"
 )
 
 // Decision is what the controller decided at one look, and why.
@@ -31,12 +33,13 @@ type tuner struct {
 	recent    recent // acquires of the last minute, for Health
 	changes   changes
 	last      atomic.Pointer[look]
+	verdicts  map[Verdict]int64 // decisions by verdict; never changed, replaced
 	lastWake  atomic.Int64
 	swapRetry time.Time     // no swap before this, after one failed
 	swapPause time.Duration // doubles with each failure
 	blind     bool          // an episode of blindness has been reported
 	broken    bool          // a panic has ended the tuning
-	journal   *json.Encoder
+	journal   io.Writer     // nil: none, or ended
 }
 
 // look is one pass of the loop, for whoever asks.
@@ -46,6 +49,13 @@ type look struct {
 	decision    Decision
 	world       world
 	curve       []CurvePoint
+	verdicts    map[Verdict]int64
+}
+
+// Verdict is what a decision does and why: how decisions are counted.
+type Verdict struct {
+	Action controller.Action
+	Reason sizing.Reason
 }
 
 // wakeEvery is the least time between two looks that a queue brought about: a
@@ -53,7 +63,7 @@ type look struct {
 const wakeEvery = 100 * time.Millisecond
 
 func newTuner(p *Pool) *tuner {
-	return &tuner{pool: p, observer: &observer{pool: p, start: time.Now()}, telemetry: newTelemetry(p), cfg: p.controllerConfig(), kick: make(chan struct{}, 1)}
+	return &tuner{pool: p, observer: &observer{pool: p, start: time.Now()}, telemetry: newTelemetry(p), cfg: p.controllerConfig(), kick: make(chan struct{}, 1), verdicts: map[Verdict]int64{}}
 }
 
 func (t *tuner) start(ctx context.Context) {
@@ -143,9 +153,11 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	t.state = state
 	t.calm.Store(state.Learn.Known)
 	t.record(obs, d)
-	t.act(ctx, d)
+	t.act(ctx, obs, d)
+	t.verdicts = maps.Clone(t.verdicts) // whoever has the old one may be reading it
+	t.verdicts[Verdict{d.Action, d.Reason}]++
 	at := time.Now()
-	t.last.Store(&look{at: at, observation: obs, decision: d, world: w, curve: curve})
+	t.last.Store(&look{at: at, observation: obs, decision: d, world: w, curve: curve, verdicts: t.verdicts})
 	t.changes.note(at, &obs, &d)
 	t.explain(obs, d, w.err)
 	if d.Next > 0 {
@@ -155,8 +167,10 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 }
 
 // act carries a decision out. The limit moves at once; a swap that fails leaves
-// everything as it was and is tried again later.
-func (t *tuner) act(ctx context.Context, d Decision) {
+// everything as it was and is tried again later. If somebody moved the pool by hand
+// since the look, the decision is about a pool that is no more: the next look
+// decides anew.
+func (t *tuner) act(ctx context.Context, obs Observation, d Decision) {
 	p := t.pool
 	if d.Action == controller.Freeze {
 		return
@@ -164,6 +178,9 @@ func (t *tuner) act(ctx context.Context, d Decision) {
 	p.swapMu.Lock()
 	defer p.swapMu.Unlock()
 	size := p.Size()
+	if size.Max != obs.Gauges.Max || int(p.gate.limit.Load()) != obs.Gauges.Limit {
+		return
+	}
 	if d.Swap && !time.Now().Before(t.swapRetry) {
 		err := p.swap(ctx, p.template.Load(), Size{Max: d.Max, Min: d.Min}, d.Limit)
 		if err == nil {

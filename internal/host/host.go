@@ -39,6 +39,9 @@ type Reading struct {
 
 	RAMTotal int64 // bytes this process may use: the machine's, or the cgroup's limit; 0 when unknown
 	RAMFree  int64 // bytes of RAMTotal that can be had without swapping or being killed
+	// RAMLimited is true when a cgroup's limit makes either of them less than
+	// the machine's.
+	RAMLimited bool
 }
 
 // Reader takes looks at the machine. It is safe for concurrent use, but CPU is
@@ -94,6 +97,7 @@ func (r *Reader) Read(ctx context.Context) (Reading, error) {
 	total, free, ramErr := r.ram(ctx)
 	if ramErr == nil {
 		out.RAMTotal, out.RAMFree = limitRAM(total, free, group, r.ramLimit)
+		out.RAMLimited = out.RAMTotal < total || out.RAMFree < free
 	}
 	return out, errors.Join(cpuErr, ramErr)
 }

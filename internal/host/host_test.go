@@ -147,7 +147,7 @@ func TestAQuotaBindsWhenItIsScarcer(t *testing.T) {
 	f.look(t, 0, 0, 0)
 	f.files = files("400000") // 0.4 of the 0.5 s allowed; the machine is half busy
 	got := f.look(t, time.Second, 1, 2)
-	if want := (Reading{CPU: 0.8, CPUKnown: true, Cores: 1, Quota: 0.5, RAMTotal: gb, RAMFree: 1e9}); got != want {
+	if want := (Reading{CPU: 0.8, CPUKnown: true, Cores: 1, Quota: 0.5, RAMTotal: gb, RAMFree: 1e9, RAMLimited: true}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	f.files = files("450000") // others took the machine
@@ -182,7 +182,7 @@ func TestWhatCannotBeReadIsUnknown(t *testing.T) {
 func TestACgroupLimitAboveTheMachineIsNone(t *testing.T) {
 	f := newFake(nil)
 	f.ramLimit = func() (uint64, error) { return math.MaxUint64, nil }
-	if got := f.look(t, 0, 0, 0); got.RAMTotal != 16*gb || got.RAMFree != 12*gb {
+	if got := f.look(t, 0, 0, 0); got.RAMTotal != 16*gb || got.RAMFree != 12*gb || got.RAMLimited {
 		t.Errorf("%+v", got)
 	}
 }
