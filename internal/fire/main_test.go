@@ -132,7 +132,7 @@ func with(t testing.TB, dsn string, settings ...string) string {
 	for i := 0; i < len(settings); i += 2 {
 		q.Set(settings[i], settings[i+1])
 	}
-	u.RawQuery = q.Encode()
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20") // a connection string is no form
 	return u.String()
 }
 
