@@ -88,7 +88,10 @@ func TestWeek(t *testing.T) {
 				done := make(chan error, callers)
 				for range callers {
 					asked++
-					go func() { _, err := p.Exec(context.Background(), "select 1", pgx.QueryExecModeSimpleProtocol); done <- err }()
+					go func() {
+						_, err := p.Exec(context.Background(), "select 1", pgx.QueryExecModeSimpleProtocol)
+						done <- err
+					}()
 				}
 				for range callers {
 					if err := <-done; err != nil {
