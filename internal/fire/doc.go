@@ -13,8 +13,8 @@
 // main_test.go is the stage, book_test.go the accounting, figures_test.go the
 // table that is printed at the end.
 //
-// go test runs short versions of some. AUTOTUNE_FIRE=full, which the make targets
-// set, runs all of them at their full length, and AUTOTUNE_FIRE_PG=plain runs
+// go test runs short versions of some. AUTOTUNE_FIRE=brief runs short versions of
+// all, AUTOTUNE_FIRE=full, which the make targets set, all at their full length, and AUTOTUNE_FIRE_PG=plain runs
 // them on a PostgreSQL without pgvector where there is one beside the one with it
 // (Debian 12: 15), without the lines that need vectors.
 package fire

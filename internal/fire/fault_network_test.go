@@ -56,6 +56,7 @@ func TestFaultHalfOpen(t *testing.T) {
 }
 
 func TestFaultCut(t *testing.T) {
+	long(t, "chaos")
 	throughProxy(t, "connections cut by reset, and refused", func(x *proxy, _ *autotune.Pool, b *book) string {
 		for range pick(10, 2) {
 			x.Stop()
@@ -162,6 +163,7 @@ func TestFaultTelemetryNonsense(t *testing.T) {
 }
 
 func TestFaultTelemetryKilled(t *testing.T) {
+	long(t, "chaos")
 	leakFree(t)
 	dsn := database(t)
 	boss := admin(t, dsn)
@@ -180,6 +182,7 @@ func TestFaultTelemetryKilled(t *testing.T) {
 }
 
 func TestFaultPasswordChanged(t *testing.T) {
+	long(t, "chaos")
 	leakFree(t)
 	dsn := database(t)
 	boss := admin(t, dsn)

@@ -34,6 +34,7 @@ func inFire(t *testing.T, what string, conn func() *pgx.Conn, p *autotune.Pool, 
 }
 
 func TestFaultServerKilled(t *testing.T) {
+	long(t, "chaos")
 	leakFree(t)
 	server := ours(t, nil)
 	p := open(t, server.DSN(), 8)
@@ -72,6 +73,7 @@ func TestFaultImmediateShutdown(t *testing.T) {
 }
 
 func TestFaultBackendsTerminated(t *testing.T) {
+	long(t, "chaos")
 	leakFree(t)
 	dsn := with(t, database(t), "application_name", "terminated")
 	p := open(t, dsn, 8)

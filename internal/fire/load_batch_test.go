@@ -74,6 +74,7 @@ func (a *analysis) job(t testing.TB, p load.Pool, files int) (all, first time.Du
 // TestLoadBatch compares, in alternating pairs, a default pgxpool with the batch
 // profile: a job that begins cold, and the same on connections that are warm.
 func TestLoadBatch(t *testing.T) {
+	long(t, "load")
 	leakFree(t)
 	dsn := database(t)
 	boss := admin(t, dsn)

@@ -43,6 +43,7 @@ func drive(t testing.TB, p load.Pool, w load.Workload, s load.Shape, length time
 }
 
 func TestLoadFiftySearchesAtOnce(t *testing.T) {
+	long(t, "load")
 	dsn, d := items(t)
 	p := open(t, dsn, 50, func(c *autotune.Config) { c.Profile = autotune.ProfileVector })
 	w := load.NewIndexSearch(d)
@@ -88,6 +89,7 @@ func TestLoadSaturationAlerts(t *testing.T) {
 }
 
 func TestLoadSustained(t *testing.T) {
+	long(t, "load")
 	dsn, d := items(t)
 	p := open(t, dsn, 20)
 	length := pick(2*time.Minute, time.Second)
@@ -142,6 +144,7 @@ func TestLoadRecoveryFromExhaustion(t *testing.T) {
 }
 
 func TestLoadHundredInserts(t *testing.T) {
+	long(t, "load")
 	dsn, d := items(t)
 	boss := admin(t, dsn)
 	before := count(t, boss, "select count(*) from "+d.Table("items"))
@@ -157,6 +160,7 @@ func TestLoadHundredInserts(t *testing.T) {
 }
 
 func TestLoadAcquireTime(t *testing.T) {
+	long(t, "load")
 	dsn, d := items(t)
 	p := open(t, dsn, 20)
 	if err := p.Ping(t.Context()); err != nil {

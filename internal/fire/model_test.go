@@ -77,7 +77,7 @@ func TestModelThePoolDoesWhatTheNapkinSays(t *testing.T) {
 	boss := admin(t, super)
 	dsn := cheapRole(t, boss, super)
 	start := time.Now()
-	want := pick[int64](200_000, 500)
+	want := pick[int64](200_000, 300)
 	var runs atomic.Int64
 	// Several at once: most of the time a pool waits for its server.
 	if err := flag.Set("rapid.checks", pick("100", "10")); err != nil {

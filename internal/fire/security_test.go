@@ -137,6 +137,7 @@ func TestSecurityAHostileSchemaInFrontIsNeverEntered(t *testing.T) {
 }
 
 func TestSecurityTelemetryIsReadOnlyAndBounded(t *testing.T) {
+	long(t, "chaos")
 	leakFree(t)
 	server := ours(t, map[string]string{"log_statement": "all"})
 	dsn := server.DSN()
