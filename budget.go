@@ -32,8 +32,51 @@ type budget struct {
 	peak int           // highest open ever
 	free chan struct{} // closed when something came free; nil while nobody waits
 
-	wanted  atomic.Int32   // callers waiting; read on every release
-	closing sync.WaitGroup // sockets whose end is awaited
+	wanted  atomic.Int32 // callers waiting; read on every release
+	closing farewells
+}
+
+// farewells are the sockets whose end is awaited. It is not a WaitGroup, because
+// a hijacked connection is closed whenever its owner likes, also while Close
+// waits for the others or after it: an Add beside a Wait from zero is a race.
+type farewells struct {
+	mu   sync.Mutex
+	n    int           // guarded by mu
+	none chan struct{} // guarded by mu: closed when n falls to 0; nil while nobody waits
+}
+
+func (f *farewells) Go(say func()) {
+	f.mu.Lock()
+	f.n++
+	f.mu.Unlock()
+	go func() {
+		defer f.done()
+		say()
+	}()
+}
+
+func (f *farewells) done() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.n--; f.n == 0 && f.none != nil {
+		close(f.none)
+		f.none = nil
+	}
+}
+
+// Wait returns when no socket's end is awaited.
+func (f *farewells) Wait() {
+	f.mu.Lock()
+	if f.n == 0 {
+		f.mu.Unlock()
+		return
+	}
+	if f.none == nil {
+		f.none = make(chan struct{})
+	}
+	none := f.none
+	f.mu.Unlock()
+	<-none
 }
 
 func (b *budget) take() bool {

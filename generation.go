@@ -185,15 +185,20 @@ func (p *Pool) reconcileHijacked() {
 	p.hijackMu.Lock()
 	defer p.hijackMu.Unlock()
 	for _, gen := range p.generationsAlive() {
-		given := gen.pool.Stat().AcquireCount()
-		held := p.ledger.heldBy(gen)
-		acquired := int64(gen.pool.Stat().AcquiredConns())
-		if p.ledger.heldBy(gen) != held || gen.pool.Stat().AcquireCount() != given {
-			continue
-		}
-		for ; held-acquired > gen.hijacked; gen.hijacked++ {
-			p.gate.release()
-		}
+		p.reconcile(gen)
+	}
+}
+
+// reconcile does it for one generation. hijackMu is held.
+func (p *Pool) reconcile(gen *generation) {
+	given := gen.pool.Stat().AcquireCount()
+	held := p.ledger.heldBy(gen)
+	acquired := int64(gen.pool.Stat().AcquiredConns())
+	if p.ledger.heldBy(gen) != held || gen.pool.Stat().AcquireCount() != given {
+		return
+	}
+	for ; held-acquired > gen.hijacked; gen.hijacked++ {
+		p.gate.release()
 	}
 }
 
@@ -220,8 +225,10 @@ func newTracer(user pgx.QueryTracer, p *Pool) *tracer {
 
 // TraceRelease implements [pgxpool.ReleaseTracer].
 func (t *tracer) TraceRelease(pool *pgxpool.Pool, data pgxpool.TraceReleaseData) {
-	for _, r := range t.released {
-		r.TraceRelease(pool, data)
+	if len(t.released) > 0 && socketOf(data.Conn).isHeld() { // not of connections that the pool itself held
+		for _, r := range t.released {
+			r.TraceRelease(pool, data)
+		}
 	}
 	t.pool.released(data.Conn)
 }

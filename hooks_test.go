@@ -246,3 +246,26 @@ func TestTracersOfTheUserSeeWhatPgxpoolWouldShowThem(t *testing.T) {
 		t.Error("an acquire ended with neither connection nor error")
 	}
 }
+
+// Connections that the pool opens ahead of its callers are nobody's acquire.
+func TestTracersOfTheUserSeeNoReleaseWithoutAnAcquire(t *testing.T) {
+	leakFree(t)
+	c := &tracer{}
+	p := open(t, pgtest.DSN(t), 3, func(cfg *autotune.Config) { cfg.Pool.ConnConfig.Tracer, cfg.Pool.MinConns = c, 3 })
+	for _, max := range []int{3, 2, 3} {
+		if err := p.Resize(within(t), autotune.Size{Max: max, Min: max}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() string {
+			if n := p.Stat().IdleConns(); int(n) < max {
+				return fmt.Sprintf("%d of %d are open", n, max)
+			}
+			return ""
+		})
+	}
+	hold(t, p, 2)()
+	settled(t, p)
+	if acquires, releases := c.of("acquire end"), c.of("release"); acquires != 2 || releases != 2 {
+		t.Errorf("the tracer saw %d acquires and %d releases instead of 2 and 2", acquires, releases)
+	}
+}

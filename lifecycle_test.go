@@ -165,3 +165,67 @@ func TestCloseTurnsTheQueueAwayAtOnceAndWaitsForTheRest(t *testing.T) {
 		})
 	}
 }
+
+// The generation that a connection came from may be gone when it is hijacked,
+// and nobody looks at that one any more.
+func TestAConnectionHijackedFromAReplacedGenerationGivesItsPermitBack(t *testing.T) {
+	leakFree(t)
+	p := open(t, pgtest.DSN(t), 1, func(c *autotune.Config) { c.Budget, c.DrainTimeout = 5, time.Millisecond })
+	ctx := within(t)
+	for range 3 {
+		c, err := p.Acquire(ctx)
+		if err != nil {
+			t.Fatalf("the permit of the hijacked connection is lost: %v", err)
+		}
+		size := autotune.Size{Max: 1, Min: 1 - p.Size().Min}
+		short, cancel := context.WithTimeout(ctx, 500*time.Millisecond) // nobody can move over while the only permit is out
+		if err := p.Resize(short, size); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		own := c.Hijack()
+		defer own.Close(ctx)
+	}
+	settles(t, p)
+}
+
+// The owner of a hijacked connection closes it whenever he likes. The race
+// detector sees it if that is counted where Close waits for the others.
+func TestAHijackedConnectionIsClosedWhileThePoolIs(t *testing.T) {
+	leakFree(t)
+	for range 10 {
+		p := open(t, pgtest.DSN(t), 2)
+		c, err := p.Acquire(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := c.Hijack()
+		closed := make(chan struct{})
+		go func() { defer close(closed); _ = own.Close(context.Background()) }()
+		p.Close()
+		<-closed
+		eventually(t, func() string {
+			if s := p.Snapshot(); s.Open != 0 {
+				return fmt.Sprintf("%d are open", s.Open)
+			}
+			return ""
+		})
+	}
+}
+
+// While min is being opened the limit may fall below it.
+func TestWarmingNeverQueuesWithAPermitInHand(t *testing.T) {
+	leakFree(t)
+	dsn, _, _ := role(t, "")
+	for range 10 {
+		p := open(t, dsn, 2, func(c *autotune.Config) { c.Pool.MinConns = 2 })
+		p.SetLimit(1)
+		start := time.Now()
+		hold(t, p, 1)()
+		if took := time.Since(start); took > 5*time.Second {
+			t.Fatalf("the first caller waited %s for the warming to end", took)
+		}
+		settles(t, p)
+		closes(t, p)
+	}
+}

@@ -40,7 +40,13 @@ func (p *Pool) counters() poolCounters {
 
 // forgetGeneration keeps the figures of a generation that is closed.
 func (p *Pool) forgetGeneration(gen *generation) {
+	// Its last connection may have left by Hijack a moment ago. What is held
+	// without being acquired now is hijacked for certain, and nobody will look
+	// at this generation again.
+	p.hijackMu.Lock()
+	p.reconcile(gen)
 	p.ledger.forget(gen, p.now())
+	p.hijackMu.Unlock()
 	p.gensMu.Lock()
 	defer p.gensMu.Unlock()
 	for i, g := range p.alive {

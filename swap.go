@@ -79,7 +79,13 @@ func (p *Pool) awaitDrain(ctx context.Context) error {
 	select {
 	case <-old.closed:
 	case <-t.C:
-		<-old.left // bounded by the callers' own acquires
+		// Its last acquires first: one may be dialling, for as long as its
+		// caller and connect_timeout allow.
+		select {
+		case <-old.left:
+		case <-ctx.Done():
+			return fmt.Errorf("autotune: a caller of the previous resize is still connecting: %w", ctx.Err())
+		}
 		p.log.Info("generation left behind", "generation", old.id, "still_held", old.pool.Stat().AcquiredConns(), "after", p.cfg.DrainTimeout)
 	case <-ctx.Done():
 		return fmt.Errorf("autotune: the previous resize is still being drained: %w", ctx.Err())
@@ -249,8 +255,13 @@ func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
 		if busy() {
 			giveUp()
 		}
-		if err := p.gate.acquireAhead(ctx); err != nil {
-			return
+		if !p.gate.tryAcquire() {
+			// Never queue with permits in hand: callers would queue behind
+			// permits that nobody uses, and where the limit was lowered
+			// meanwhile, for as long as warming may take.
+			if len(kept) > 0 || p.gate.acquireAhead(ctx) != nil {
+				return
+			}
 		}
 		opened := next.pool.Stat().NewConnsCount()
 		conn, err := next.pool.Acquire(ctx)

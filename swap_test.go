@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/pgtest"
 )
 
 // The first two invariants: no query fails, is lost or runs twice because of a
@@ -203,4 +205,51 @@ func TestSwapsLeavePinnedConnectionsAlone(t *testing.T) {
 			settled(t, p)
 		})
 	}
+}
+
+// A caller that dials a server which does not answer is inside the generation
+// that was replaced, for as long as its own context allows.
+func TestAResizeEndsWithItsContextAlthoughACallerOfTheLastOneStillDials(t *testing.T) {
+	leakFree(t)
+	answer := make(chan struct{})
+	var hang atomic.Bool
+	p := open(t, pgtest.DSN(t), 3, func(c *autotune.Config) {
+		c.DrainTimeout = time.Millisecond
+		dial := c.Pool.ConnConfig.DialFunc
+		c.Pool.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if hang.CompareAndSwap(true, false) {
+				<-answer
+			}
+			return dial(ctx, network, addr)
+		}
+	})
+	hang.Store(true)
+	dialled := make(chan error, 1)
+	go func() { dialled <- p.Ping(context.Background()) }()
+	eventually(t, func() string {
+		if hang.Load() {
+			return "nobody dials"
+		}
+		return ""
+	})
+	if err := p.Resize(within(t), autotune.Size{Max: 2}); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- p.Resize(short, autotune.Size{Max: 1}) }()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Resize: %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("Resize goes on although its context is over")
+	}
+	close(answer)
+	if err := <-dialled; err != nil {
+		t.Errorf("the caller that dialled: %v", err)
+	}
+	settled(t, p)
 }

@@ -3,6 +3,7 @@ package autotune
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,6 +95,25 @@ func (t *telemetry) read(ctx context.Context) {
 	w, reader := t.seen, t.reader
 	t.mu.Unlock()
 
+	t.look(ctx, reader, &w)
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.busy = false
+	if t.reader == reader { // else the pool has moved to another server meanwhile
+		t.seen = w
+	}
+}
+
+// look is one round of reading. What stands at the other end may answer anything:
+// a panic over it costs the sight, never the service.
+func (t *telemetry) look(ctx context.Context, reader *pgstat.Reader, w *world) {
+	defer func() {
+		if r := recover(); r != nil {
+			w.err = fmt.Errorf("autotune: a bug in reading the server: %v", r)
+			t.pool.log.Error("reading the server failed", "panic", r)
+		}
+	}()
 	h, err := t.host.Read(ctx)
 	if err == nil || h.Cores > 0 {
 		w.host, w.hostOK = h, true
@@ -104,18 +124,11 @@ func (t *telemetry) read(ctx context.Context) {
 	if w.err = err; err == nil {
 		w.activity, w.activityAt = activity, time.Now()
 		if !time.Now().Before(w.factsNext) {
-			t.readFacts(ctx, reader, &w)
+			t.readFacts(ctx, reader, w)
 		}
 		if t.pool.profile.checkVector && time.Since(t.vectorKnown().at) >= vectorEvery {
 			t.noteVector(reader.CheckVector(ctx))
 		}
-	}
-
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.busy = false
-	if t.reader == reader { // else the pool has moved to another server meanwhile
-		t.seen = w
 	}
 }
 

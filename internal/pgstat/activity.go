@@ -77,6 +77,9 @@ type WaitEvent struct {
 	Backends int
 }
 
+// mostBackends is MAX_BACKENDS of PostgreSQL: no server has more.
+const mostBackends = 1<<18 - 1
+
 // Read takes the cheap look, meant for once a second. It returns within
 // Config.Timeout. After an error the zero Activity means nothing: hold.
 func (r *Reader) Read(ctx context.Context) (Activity, error) {
@@ -115,6 +118,9 @@ func (r *Reader) activity(ctx context.Context) (Activity, error) {
 		}
 		if class == nil || n == nil {
 			return nil // no backend at all
+		}
+		if ours == nil || hidden == nil || *n < 0 || *n > mostBackends {
+			return fmt.Errorf("the answer makes no sense: %d backends of class %q", *n, *class)
 		}
 		a.Partial = a.Partial || *hidden
 		if !*ours {
