@@ -418,8 +418,6 @@ func (l *Learner) settle(at time.Duration) move {
 		if t.Seconds > 0 && t.rate() < 0.9*l.Measured[best].rate() {
 			n = l.Measured[best].N
 		}
-	} else {
-		n = l.Base
 	}
 	return move{limit: n, reason: sizing.Steady}
 }

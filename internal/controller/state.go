@@ -19,6 +19,8 @@ type State struct {
 
 	Occupancy model.Occupancy // throughput by connections in use, from the pool's own ups and downs
 	NaturalAt time.Duration   // when it last moved the limit; 0: never
+	// The last raise for a burst: from where to where.
+	RaisedFrom, RaisedTo int
 
 	Limit int // as decided last; the pool's own may differ if moved by hand
 	Learn Learner

@@ -110,7 +110,7 @@ func (o *Occupancy) Read(objective Objective) (k Knee, peak, best float64, least
 	last := c.count - 1
 	fall := c.logX[top] - c.logX[last]
 	switch {
-	case !c.seamless() || c.n[0] > 1 && c.n[0] > c.n[choice]/2:
+	case c.n[0] > 1 && c.n[0] > c.n[choice]/2:
 		k.Missing = MissingSpan
 	case top == last:
 		k.Missing = MissingAbove
@@ -125,18 +125,6 @@ func (o *Occupancy) Read(objective Objective) (k Knee, peak, best float64, least
 		}
 	}
 	return k, peak, c.x(choice), least
-}
-
-// seamless tells whether the levels are those that a load passes through by
-// itself. Those of a few fixed limits have gaps, and what lies in a gap may be
-// anything.
-func (c *levelCurve) seamless() bool {
-	for i := 1; i < c.count; i++ {
-		if c.n[i] > 1.5*c.n[i-1]+1 {
-			return false
-		}
-	}
-	return true
 }
 
 // levelCurve is the unimodal curve that fits the levels best, as in [smooth], but
@@ -165,6 +153,11 @@ func (o *Occupancy) curve() (c levelCurve) {
 	for i := range o.Seconds {
 		if o.Left[i] < levelLeft || o.Seconds[i] <= 0 {
 			continue
+		}
+		// A load passes through all levels by itself; those of a few fixed
+		// limits have gaps, and what lies in a gap may be anything.
+		if c.count > 0 && levelN(i) > 1.5*c.n[c.count-1]+1 {
+			break
 		}
 		c.n[c.count] = levelN(i)
 		y[c.count], w[c.count] = math.Log(o.Left[i]/o.Seconds[i]), o.Left[i]
