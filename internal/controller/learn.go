@@ -203,6 +203,10 @@ func (l *Learner) try(at time.Duration, n int, service time.Duration, reason siz
 
 // trial continues the measurement of the current limit.
 func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, low, high int, callers float64, est model.Estimate) move {
+	if est.Natural && !l.Verify { // meanwhile the load itself has shown the knee
+		l.Episode = false
+		return move{}
+	}
 	stay := move{limit: l.Current.N, reason: sizing.Learning, soon: fastLook}
 	if !saturated {
 		// The queue is gone. A short gap may be a lull; a longer one means

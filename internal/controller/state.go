@@ -22,8 +22,9 @@ type State struct {
 	// The last raise for a burst: from where to where.
 	RaisedFrom, RaisedTo int
 
-	Limit int // as decided last; the pool's own may differ if moved by hand
-	Learn Learner
+	LimitBefore int // as decided before the last look
+	Limit       int // as decided last; the pool's own may differ if moved by hand
+	Learn       Learner
 
 	SeenAt time.Duration // when the server was last seen
 	Blind  bool

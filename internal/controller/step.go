@@ -30,7 +30,9 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	// Observe: what happened since the last look.
 	w, usable := between(o.At, s.Counters, o.Counters, o.Gauges.Peak, o.Gauges.Limit, s.At)
 	usable = usable && !first
-	if usable {
+	// A limit that was just moved makes levels of its own, filling up or draining;
+	// a queue that stays makes a single one.
+	if usable && s.Limit == s.LimitBefore && s.Learn.saturatedFor(s.At) < steadyQueue {
 		s.Occupancy.Add(o.At, &s.Counters.Levels, &o.Counters.Levels)
 	}
 	s.Looks++
@@ -67,7 +69,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	default:
 		s.decide(cfg, o, w, est, allowed, &d)
 	}
-	s.Limit, s.LastReason = d.Limit, d.Reason
+	s.LimitBefore, s.Limit, s.LastReason = s.Limit, d.Limit, d.Reason
 	return s, d
 }
 

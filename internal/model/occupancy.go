@@ -57,9 +57,11 @@ func (o *Occupancy) LeftAt(n int) (left float64) {
 }
 
 const (
-	// levelLeft is how many connections must have come back out of a level for
-	// it to count: 14 % standard error, of which neighbours are pooled.
+	// levelLeft is how many connections must have come back out of a level, or
+	// of neighbours together, to make a point: 14 % standard error.
 	levelLeft = 50
+	// levelTime is the least time at a level, in seconds, that is not chance.
+	levelTime = 1e-3
 	// kneeDecline is how many standard errors throughput beyond the knee must
 	// have fallen for that to be a fall.
 	kneeDecline = 2.5
@@ -95,7 +97,9 @@ func (o *Occupancy) Read(objective Objective) (k Knee, peak, best float64, least
 			}
 		}
 	} else {
-		for choice = 0; c.logX[choice] < c.logX[top]+math.Log(1-objective.tolerance()); choice++ {
+		// With little evidence the highest of several is too high: a standard
+		// error is allowed for.
+		for choice = 0; choice < top && c.logX[choice] < c.logX[top]+math.Log(1-objective.tolerance())-math.Hypot(c.error(choice), c.error(top)); choice++ {
 		}
 	}
 	k.N = int(math.Round(c.n[choice]))
@@ -150,18 +154,29 @@ func (c *levelCurve) top() (top int) {
 
 func (o *Occupancy) curve() (c levelCurve) {
 	var y, w [MaxPoints]float64
+	var seconds, left, connections float64 // of the levels that are not enough for a point yet
+	seen := 0.0                            // the highest level so far that was in use at all
 	for i := range o.Seconds {
-		if o.Left[i] < levelLeft || o.Seconds[i] <= 0 {
+		if o.Seconds[i] < levelTime {
 			continue
 		}
 		// A load passes through all levels by itself; those of a few fixed
 		// limits have gaps, and what lies in a gap may be anything.
-		if c.count > 0 && levelN(i) > 1.5*c.n[c.count-1]+1 {
+		n := levelN(i)
+		if seen > 0 && n > 1.5*seen+1 {
 			break
 		}
-		c.n[c.count] = levelN(i)
-		y[c.count], w[c.count] = math.Log(o.Left[i]/o.Seconds[i]), o.Left[i]
+		seen = n
+		seconds += o.Seconds[i]
+		left += o.Left[i]
+		connections += n * o.Seconds[i]
+		if left < levelLeft {
+			continue
+		}
+		c.n[c.count] = connections / seconds
+		y[c.count], w[c.count] = math.Log(left/seconds), left
 		c.count++
+		seconds, left, connections = 0, 0, 0
 	}
 	if c.count == 0 {
 		return c
