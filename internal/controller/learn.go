@@ -153,7 +153,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 	if l.Known {
 		return l.watch(cfg, at, w, limit, low, high, callers, est)
 	}
-	if est.Natural || est.Varied >= limit+limit/2 { // the curve around here is known without trying
+	if est.Natural || est.Varied >= limit+limit/2 && l.saturatedFor(at) < varyingAfter { // the curve around here is known without trying
 		return move{soon: watchLook}
 	}
 	if l.saturatedFor(at) < saturatedFor {

@@ -123,8 +123,13 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 		e.Varied, e.Least = int(k.SeenMax), least
 	}
 	// On a plateau more connections do no harm, unless callers queue without
-	// end: then nothing is lost by the smaller limit.
-	if k.Identified || e.Varied >= s.Limit && k.N < s.Limit && s.Learn.saturatedFor(s.At) >= varyingAfter {
+	// end: then nothing is lost by the smaller limit. Beyond that a queue without
+	// end is no variation, and what was seen before it may be out of date.
+	natural := k.Identified
+	if s.Learn.saturatedFor(s.At) >= varyingAfter {
+		natural = e.Varied >= s.Limit && k.N < s.Limit
+	}
+	if natural {
 		e.Knee, e.PeakThroughput, e.KneeThroughput, e.Natural = k, peak, best, true
 	}
 	e.DemandLower, e.DemandTarget, e.DemandUpper = s.History.Quantile(0.5), s.History.Quantile(0.95), s.History.Quantile(0.99)

@@ -60,6 +60,10 @@ const (
 	// levelLeft is how many connections must have come back out of a level, or
 	// of neighbours together, to make a point: 14 % standard error.
 	levelLeft = 50
+	// levelTogether: requests that are served together tend to end together, so
+	// of those given back out of n in use only so many out of n tell anything
+	// new. A single excursion to 100 is one event, not a hundred.
+	levelTogether = 8.0
 	// levelTime is the least time at a level, in seconds, that is not chance.
 	levelTime = 1e-3
 	// kneeDecline is how many standard errors throughput beyond the knee must
@@ -123,10 +127,9 @@ func (o *Occupancy) Read(objective Objective) (k Knee, peak, best float64, least
 	default:
 		k.Identified = true
 	}
-	for i := 0; least == 0; i++ {
-		if c.logX[i] >= c.logX[top]+math.Log(0.8) {
-			least = int(math.Round(c.n[i]))
-		}
+	least = 1 // a point may stand for several levels: just above the last that gives less
+	for i := 0; c.logX[i] < c.logX[top]+math.Log(0.8); i++ {
+		least = int(c.n[i]) + 1
 	}
 	return k, peak, c.x(choice), least
 }
@@ -154,8 +157,8 @@ func (c *levelCurve) top() (top int) {
 
 func (o *Occupancy) curve() (c levelCurve) {
 	var y, w [MaxPoints]float64
-	var seconds, left, connections float64 // of the levels that are not enough for a point yet
-	seen := 0.0                            // the highest level so far that was in use at all
+	var seconds, left, worth, connections float64 // of the levels that are not enough for a point yet
+	seen := 0.0                                   // the highest level so far that was in use at all
 	for i := range o.Seconds {
 		if o.Seconds[i] < levelTime {
 			continue
@@ -169,14 +172,15 @@ func (o *Occupancy) curve() (c levelCurve) {
 		seen = n
 		seconds += o.Seconds[i]
 		left += o.Left[i]
+		worth += o.Left[i] * math.Min(1, levelTogether/n)
 		connections += n * o.Seconds[i]
-		if left < levelLeft {
+		if worth < levelLeft {
 			continue
 		}
 		c.n[c.count] = connections / seconds
-		y[c.count], w[c.count] = math.Log(left/seconds), left
+		y[c.count], w[c.count] = math.Log(left/seconds), worth
 		c.count++
-		seconds, left, connections = 0, 0, 0
+		seconds, left, worth, connections = 0, 0, 0, 0
 	}
 	if c.count == 0 {
 		return c
