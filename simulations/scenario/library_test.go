@@ -24,7 +24,7 @@ func TestTheLibraryIsReadAndEveryScenarioRuns(t *testing.T) {
 		if s.World.Duration < 5*time.Minute || s.World.Warmup == 0 {
 			t.Errorf("%s: %v long, %v of it warm-up", s.Name, s.World.Duration, s.World.Warmup)
 		}
-		s.World.Duration, s.World.Warmup = 3*time.Second, time.Second
+		s.World.Duration, s.World.Warmup = max(3*time.Second, 2*s.World.SLO), time.Second
 		for _, start := range s.Starts {
 			r, err := s.Run("auto", start, 1)
 			if err != nil {

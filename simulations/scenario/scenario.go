@@ -200,3 +200,39 @@ func (s *Scenario) env(start int, seed uint64) policy.Env {
 		Start: start, Ceiling: s.Told.Ceiling, Budget: s.World.Pool.Budget, Seed: seed,
 		Auto: controller.Config{Floor: max(1, s.Told.Floor), Interval: interval}}
 }
+
+// Admits tells whether a policy can take part: nil, or why not.
+func (s *Scenario) Admits(name string, start int) error {
+	_, err := policy.New(name, s.env(start, 1))
+	return err
+}
+
+// Validate names what is wrong with a scenario that was changed after it was read.
+func (s *Scenario) Validate() error { return s.complete() }
+
+// UseTrace makes the scenario take its requests from a trace instead of its
+// arrivals. The file is relative to the working directory.
+func (s *Scenario) UseTrace(t Trace) {
+	s.Trace, s.path = &t, ""
+	s.World.Arrivals, s.Loop = nil, ""
+}
+
+// Plain is a scenario for a trace: an ordinary database of four cores, and
+// requests of 5 ms where the trace does not say how long they took.
+func Plain(name string) *Scenario {
+	clean := strings.Trim(strings.Map(func(r rune) rune {
+		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789", r) {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(name)), "-")
+	if clean == "" {
+		clean = "trace"
+	}
+	return &Scenario{Name: clean, Title: "Requests of a trace, four cores", Shows: "What was recorded.",
+		World: plant.Config{
+			SLO:     50 * time.Millisecond, // ten times the mean of what is drawn
+			Classes: []plant.Class{{Name: "request", Stages: []plant.Stage{{Service: plant.Distribution{Kind: plant.Lognormal, Mean: 5 * time.Millisecond}}}}},
+			Server:  plant.Server{Cores: 4, Sigma: 0.005},
+		}}
+}
