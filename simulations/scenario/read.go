@@ -67,6 +67,7 @@ func explain(err error, file string) error {
 		}
 	}
 	var unknown *yaml.UnknownFieldError
+	var mistyped *yaml.TypeError
 	var located yaml.Error
 	switch {
 	case errors.As(err, &unknown) && unknown.Token != nil:
@@ -74,8 +75,13 @@ func explain(err error, file string) error {
 		out.Reason = fmt.Sprintf("unknown key %q", unknown.Token.Value)
 		if near := nearest(unknown.Token.Value, keys()); near != "" {
 			out.Reason += fmt.Sprintf(": did you mean %s?", near)
+		} else {
+			out.Reason += ": docs/scenarios.md lists all keys"
 		}
-		out.Reason += " docs/scenarios.md lists all keys"
+	case errors.As(err, &mistyped) && mistyped.Token != nil:
+		at(mistyped.Token)
+		kind, _ := describe(mistyped.DstType)
+		out.Reason = fmt.Sprintf("%q is no %s", mistyped.Token.Value, kind)
 	case errors.As(err, &located):
 		at(located.GetToken())
 		out.Reason = located.GetMessage()
