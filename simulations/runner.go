@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -133,7 +134,7 @@ func (j *scenarioRun) run(ctx context.Context) (*ScenarioResult, error) {
 		}
 		e.runs = make([]figures, j.seeds)
 		for seed := range e.runs {
-			jobs = append(jobs, job{policy: e.policy, start: e.start, seed: uint64(seed + 1), series: j.o.Series && seed == 0, into: &e.runs[seed]})
+			jobs = append(jobs, job{policy: e.policy, start: e.start, seed: uint64(seed + 1), into: &e.runs[seed]})
 		}
 	}
 	if err := j.do(ctx, jobs); err != nil {
@@ -152,18 +153,33 @@ func (j *scenarioRun) run(ctx context.Context) (*ScenarioResult, error) {
 	return out, nil
 }
 
-// draw keeps the series of the policies and of some fixed sizes.
+// draw runs the first seed of each policy, and of the best fixed size, once more
+// with a series of intervals as long as a picture wants them.
 func (j *scenarioRun) draw(ctx context.Context, out *ScenarioResult, entrants []entrant) error {
+	best := fmt.Sprintf("fixed-%d", out.BestFixed)
+	seen := false
 	for _, e := range entrants {
-		if r := e.runs[0].result; r != nil {
-			out.Lines = append(out.Lines, Line{Name: label(e.policy, e.start), Series: r.Series, Moves: r.Moves})
-		}
+		out.Lines = append(out.Lines, Line{Name: label(e.policy, e.start), Best: e.policy == best})
+		seen = seen || e.policy == best
 	}
-	var best figures
-	if err := j.do(ctx, []job{{policy: fmt.Sprintf("fixed-%d", out.BestFixed), seed: 1, series: true, into: &best}}); err != nil {
+	if !seen {
+		out.Lines = append(out.Lines, Line{Name: best, Best: true})
+		entrants = append(slices.Clip(entrants), entrant{policy: best})
+	}
+	fine := *j.s
+	fine.World.Series.Every = pictureStep(fine.World.Duration)
+	coarser := &scenarioRun{runner: j.runner, s: &fine, seeds: j.seeds}
+	into := make([]figures, len(entrants))
+	var jobs []job
+	for i, e := range entrants {
+		jobs = append(jobs, job{policy: e.policy, start: e.start, seed: 1, series: true, into: &into[i]})
+	}
+	if err := coarser.do(ctx, jobs); err != nil {
 		return err
 	}
-	out.Lines = append(out.Lines, Line{Name: fmt.Sprintf("fixed-%d", out.BestFixed), Best: true, Series: best.result.Series, Moves: best.result.Moves})
+	for i := range into {
+		out.Lines[i].Series, out.Lines[i].Moves = into[i].result.Series, into[i].result.Moves
+	}
 	return nil
 }
 
