@@ -101,16 +101,12 @@ func escape(s string) string {
 }
 
 // panel is an empty plot with a grid of horizontal lines and no frame.
-func panel(title string) *plot.Plot {
+func panel() *plot.Plot {
 	p := plot.New()
 	p.BackgroundColor = color.Transparent
-	p.Title.Text = title
-	p.Title.TextStyle.XAlign = text.XLeft
-	p.Title.Padding = vg.Points(5)
-	for style, size := range map[*text.Style]font.Length{&p.Title.TextStyle: 11, &p.X.Label.TextStyle: 10, &p.Y.Label.TextStyle: 10, &p.X.Tick.Label: 9, &p.Y.Tick.Label: 9} {
+	for style, size := range map[*text.Style]font.Length{&p.X.Label.TextStyle: 10, &p.Y.Label.TextStyle: 10, &p.X.Tick.Label: 9, &p.Y.Tick.Label: 9} {
 		style.Font.Variant, style.Font.Size, style.Color = "Sans", size, faint.mark
 	}
-	p.Title.TextStyle.Color = ink.mark
 	p.X.LineStyle.Color, p.X.Tick.LineStyle.Color = faint.mark, faint.mark
 	p.Y.LineStyle.Width, p.Y.Tick.Length = 0, 0
 	g := plotter.NewGrid()
@@ -119,11 +115,23 @@ func panel(title string) *plot.Plot {
 	return p
 }
 
+// face is text of a picture.
+func face(size font.Length, c colour) text.Style {
+	f := plot.New().Title.TextStyle
+	f.Font.Variant, f.Font.Size, f.Color, f.XAlign, f.YAlign = "Sans", size, c.mark, text.XLeft, text.YCenter
+	return f
+}
+
+// heading writes a title at the top left and returns what is left below it.
+func heading(to draw.Canvas, title string) draw.Canvas {
+	to.FillText(face(10.5, ink), vg.Point{X: to.Min.X, Y: to.Max.Y - vg.Points(7)}, title)
+	return draw.Crop(to, 0, 0, 0, -vg.Points(18))
+}
+
 // legend draws names with their lines in rows from the top left, and returns how
 // high it was.
 func legend(to draw.Canvas, names []string, styles []draw.LineStyle) vg.Length {
-	face := plot.New().Title.TextStyle
-	face.Font.Variant, face.Font.Size, face.Color, face.XAlign, face.YAlign = "Sans", 10, ink.mark, text.XLeft, text.YCenter
+	face := face(10, ink)
 	x, y, row := to.Min.X, to.Max.Y-vg.Points(7), vg.Points(16)
 	for i, name := range names {
 		width := vg.Points(26) + face.Width(name) + vg.Points(16)

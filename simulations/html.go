@@ -18,7 +18,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"percent": percent, "ratio": ratio, "label": label, "limits": limits,
 	"join":    strings.Join,
 	"seconds": func(o Outcome) string { return convergence(&o) },
-	"ms":      func(v float64) string { return fmt.Sprintf("%.3g", v) },
+	"ms":      func(v float64) string { return significant(v) },
 	"rate":    func(v float64) string { return fmt.Sprintf("%.1f", v) },
 	"minutes": func(s float64) string { return fmt.Sprintf("%g", s/60) },
 }).Parse(pageText))
@@ -49,7 +49,7 @@ func WriteHTML(out io.Writer, r *Result) error {
 			bars = append(bars, regretBar{w.Policy, w.Regret, strings.HasPrefix(w.Policy, "auto")})
 		}
 		var err error
-		if v.Bars, err = barsHTML("worst regret of all scenarios (square-root scale; dashed: 2 %)", bars); err != nil {
+		if v.Bars, err = barsHTML("worst regret (square-root scale; dashed: 2 %)", bars); err != nil {
 			return err
 		}
 	}

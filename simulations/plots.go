@@ -19,6 +19,10 @@ import (
 // which nobody waits.
 const leastWait = 0.1
 
+// mostMoves are drawn one by one; of a policy that moves more often, its limit at
+// the end of each interval.
+const mostMoves = 1000
+
 // drawn is how a line looks.
 type drawn struct {
 	Line
@@ -80,10 +84,11 @@ func timePicture(lines []Line, w, h vg.Length) (*canvas, error) {
 		return nil, err
 	}
 	end := all[0].Series[len(all[0].Series)-1].At.Minutes()
-	plots := [][]*plot.Plot{{rate}, {limit}, {wait}}
+	plots := []*plot.Plot{rate, limit, wait}
+	titles := []string{"arrival rate, requests per second", "limit, connections (log scale)", "wait for a connection, 99th percentile (log scale)"}
 	for _, p := range plots {
-		p[0].X.Min, p[0].X.Max = 0, end
-		p[0].X.Tick.Marker = round{8}
+		p.X.Min, p.X.Max = 0, end
+		p.X.Tick.Marker = round{8}
 	}
 	wait.X.Label.Text = "minutes"
 	for _, p := range []*plot.Plot{rate, limit} { // one axis below them all
@@ -103,18 +108,21 @@ func timePicture(lines []Line, w, h vg.Length) (*canvas, error) {
 	}
 	left, right := vg.Length(0), vg.Length(0)
 	for i := range plots {
-		data := plots[i][0].DataCanvas(tiles[i])
+		data := plots[i].DataCanvas(tiles[i])
 		left, right = max(left, data.Min.X-tiles[i].Min.X), max(right, tiles[i].Max.X-data.Max.X)
 	}
 	for i := range plots {
-		data := plots[i][0].DataCanvas(tiles[i])
-		plots[i][0].Draw(draw.Crop(tiles[i], left-(data.Min.X-tiles[i].Min.X), -(right - (tiles[i].Max.X - data.Max.X)), 0, 0))
+		tiles[i] = heading(tiles[i], titles[i])
+	}
+	for i := range plots {
+		data := plots[i].DataCanvas(tiles[i])
+		plots[i].Draw(draw.Crop(tiles[i], left-(data.Min.X-tiles[i].Min.X), -(right - (tiles[i].Max.X - data.Max.X)), 0, 0))
 	}
 	return c, nil
 }
 
 func ratePanel(series []plant.Interval) (*plot.Plot, error) {
-	p := panel("arrival rate, requests per second")
+	p := panel()
 	points := plotter.XYs{}
 	most := 0.0
 	for _, i := range series {
@@ -133,12 +141,18 @@ func ratePanel(series []plant.Interval) (*plot.Plot, error) {
 }
 
 func limitPanel(all []drawn) (*plot.Plot, error) {
-	p := panel("limit, connections")
+	p := panel()
 	low, high := math.Inf(1), 1.0
 	for _, l := range reversed(all) {
 		var points plotter.XYs
-		for _, m := range l.Moves {
-			points = append(points, plotter.XY{X: m.At.Minutes(), Y: float64(max(1, m.Limit))})
+		if len(l.Moves) <= mostMoves {
+			for _, m := range l.Moves {
+				points = append(points, plotter.XY{X: m.At.Minutes(), Y: float64(max(1, m.Limit))})
+			}
+		} else {
+			for _, i := range l.Series {
+				points = append(points, plotter.XY{X: i.At.Minutes(), Y: float64(max(1, i.Limit))})
+			}
 		}
 		last := l.Series[len(l.Series)-1]
 		points = append(points, plotter.XY{X: last.At.Minutes(), Y: float64(max(1, last.Limit))})
@@ -159,7 +173,7 @@ func limitPanel(all []drawn) (*plot.Plot, error) {
 }
 
 func waitPanel(all []drawn) (*plot.Plot, error) {
-	p := panel("99 of 100 requests wait at most (log scale)")
+	p := panel()
 	high := 10.0
 	for _, l := range reversed(all) {
 		var points plotter.XYs
@@ -200,7 +214,7 @@ func reversed(all []drawn) []drawn {
 // sizePicture is goodput over fixed size, with the policies' goodput.
 func sizePicture(s *ScenarioResult, w, h vg.Length) (*canvas, error) {
 	c := newCanvas(w, h)
-	p := panel("goodput of fixed sizes, requests per second within the SLO")
+	p := panel()
 	var points, best plotter.XYs
 	most := 0.0
 	for _, z := range s.Sizes {
@@ -226,11 +240,11 @@ func sizePicture(s *ScenarioResult, w, h vg.Length) (*canvas, error) {
 	p.X.Min, p.X.Max = 0.9, 1.15*points[len(points)-1].X
 	p.X.Tick.Marker = powers(1, p.X.Max)
 	p.Y.Min, p.Y.Max, p.Y.Tick.Marker = 0, max(1, 1.1*most), round{5}
-	p.Draw(draw.Crop(c.all, vg.Points(8), -vg.Points(8), vg.Points(6), -vg.Points(8)))
+	p.Draw(heading(draw.Crop(c.all, vg.Points(8), -vg.Points(8), vg.Points(6), -vg.Points(8)), "goodput of fixed sizes, requests per second"))
 	return c, nil
 }
 
-// bar of a picture of bars.
+// regretBar is one bar.
 type regretBar struct {
 	name  string
 	value float64 // 0–1
@@ -242,7 +256,7 @@ type regretBar struct {
 func regretPicture(title string, bars []regretBar, bar float64, w vg.Length) (*canvas, error) {
 	row := vg.Points(17)
 	c := newCanvas(w, row*vg.Length(len(bars))+vg.Points(58))
-	p := panel(title)
+	p := panel()
 	var ticks plot.ConstantTicks
 	for i, b := range bars {
 		y := float64(len(bars) - 1 - i)
@@ -278,7 +292,7 @@ func regretPicture(title string, bars []regretBar, bar float64, w vg.Length) (*c
 		at = append(at, plot.Tick{Value: math.Sqrt(v), Label: fmt.Sprintf("%g %%", 100*v)})
 	}
 	p.X.Tick.Marker = at
-	p.Draw(draw.Crop(c.all, vg.Points(8), -vg.Points(8), vg.Points(6), -vg.Points(8)))
+	p.Draw(heading(draw.Crop(c.all, vg.Points(8), -vg.Points(8), vg.Points(6), -vg.Points(8)), title))
 	return c, nil
 }
 

@@ -21,7 +21,10 @@ func WriteText(out io.Writer, r *Result) error {
 		fmt.Fprintln(w)
 		writeWorst(w, r)
 	}
-	fmt.Fprintf(w, "\n%s. Regret is goodput (requests within the SLO) that is missing against\nthe best fixed size in hindsight, with the same requests; × is its p99. Conv. is\nthe slowest seed's time to stay within 5 %% of it; chg and the limits are of the\nsecond half of a run and its end. docs/simulation.md defines all of them.\n", seedsText(r.Seeds))
+	fmt.Fprintln(w)
+	for _, line := range wrap(fmt.Sprintf("%s. Regret is the goodput (requests within the SLO) that is missing against the best fixed size in hindsight, with the same requests; × is p99 over its p99. Conv. is when the slowest seed came to stay within 5 %% of it; chg/m are changes of the limit a minute in the second half, limit is that at the end. docs/simulation.md defines all of them.", seedsText(r.Seeds)), 80) {
+		fmt.Fprintln(w, line)
+	}
 	return w.Flush()
 }
 
@@ -56,8 +59,8 @@ func writeRow(w io.Writer, o *Outcome, prefix string) {
 	if !o.Converged {
 		conv = "never"
 	}
-	fmt.Fprintf(w, "  %-17s %9.1f %7s %7s %8.3g %5s %6s %5.1f %s\n", cutTo(prefix+label(o.Policy, o.Start), 17), o.Goodput,
-		percent(o.Regret), percent(o.RegretMax), o.P99Ms, ratio(o.P99Ratio), conv, o.ChangesPerMinute, limits(o.Limits))
+	fmt.Fprintf(w, "  %-17s %9.1f %7s %7s %8s %5s %6s %5.1f %s\n", cutTo(prefix+label(o.Policy, o.Start), 17), o.Goodput,
+		percent(o.Regret), percent(o.RegretMax), significant(o.P99Ms), ratio(o.P99Ratio), conv, o.ChangesPerMinute, limits(o.Limits))
 }
 
 // limits are the least and the most of the seeds.
@@ -84,6 +87,14 @@ func percent(share float64) string {
 		return fmt.Sprintf("%.2f %%", p)
 	}
 	return fmt.Sprintf("%.1f %%", p)
+}
+
+// significant is three digits of a number, without an exponent.
+func significant(x float64) string {
+	if x >= 100 {
+		return fmt.Sprintf("%.0f", x)
+	}
+	return fmt.Sprintf("%.3g", x)
 }
 
 func ratio(x float64) string {
