@@ -15,9 +15,9 @@ import (
 var method string
 
 // WriteMarkdown writes docs/simulation.md: the method, what autotune did in each
-// scenario, and what all others did. command reproduces it.
-func WriteMarkdown(out io.Writer, r *Result, command string) error {
-	w := bufio.NewWriter(out)
+// scenario, and what all others did.
+func WriteMarkdown(out io.Writer, r *Result) error {
+	w, command := bufio.NewWriter(out), r.Command
 	fmt.Fprintf(w, "# Simulations\n\n<!-- Made by \"%s\". -->\n\n%s\n", command, strings.TrimSpace(method))
 	fmt.Fprintf(w, "\nThis is the output of `%s`: %d scenarios, %d seed%s, %d million requests simulated\n(the search of the best fixed sizes included) in %.0f minutes on a machine that did other things too.\n",
 		command, len(r.Scenarios), r.Seeds, plural(r.Seeds), r.Requests/1e6, r.ElapsedS/60)

@@ -8,6 +8,7 @@ const Schema = "autotune.simulate/v1"
 // Result is the JSON document. Fields are added to it and never change meaning.
 type Result struct {
 	Schema   string  `json:"schema"`
+	Command  string  `json:"command,omitempty"` // that reproduces it
 	Seeds    int     `json:"seeds"`
 	Requests int64   `json:"requests"`  // simulated, the search of sizes included
 	ElapsedS float64 `json:"elapsed_s"` // of the machine's time

@@ -33,11 +33,18 @@ type simulateFlags struct {
 	fanOut                  int
 	cores                   float64
 
-	table, speed   bool
-	picture        string
-	calibrate      string
+	table, speed  bool
+	millions      int
+	from, picture string
+	calibrate     string
 	output, toFile string
 }
+
+// The README's picture: a load that changes its kind, which no fixed size that
+// somebody would choose beforehand fits.
+const pictureScenario = "flash-crowd"
+
+var picturePolicies = []string{"auto@4", "fixed-9", "fixed-100"}
 
 // The forms of a result that only simulations have.
 const (
@@ -86,11 +93,13 @@ database for a minute, predicts other sizes from it, and compares.`,
 			fs.Float64Var(&f.cores, "trace-cores", 0, "`cores` of the recorded database, to take its contention out of observed service times")
 			fs.BoolVar(&f.table, "table", false, "compare all policies in all scenarios, as docs/simulation.md does")
 			fs.BoolVar(&f.speed, "speed", false, "measure requests a second, and memory from 1 to 100 million requests")
-			fs.StringVar(&f.picture, "picture", "", "`file` for the README's picture, as SVG, of the scenario (default shifting loads)")
+			fs.IntVar(&f.millions, "millions", 100, "most `requests` of --speed, in millions")
+			fs.StringVar(&f.from, "from", "", "`file` with the JSON of an earlier result, to write in another form")
+			fs.StringVar(&f.picture, "picture", "", "`file` for the README's picture, as SVG: load, limit and wait over time")
 			fs.StringVar(&f.calibrate, "calibrate", "", "`database` to predict and compare with: a URL, key=value pairs, or throwaway")
 			addOutput(fs, &f.output, outputHTML, outputMarkdown)
 			fs.StringVarP(&f.toFile, "output-file", "o", "", "`file` to write the result to (default stdout)")
-			for _, name := range []string{"trace", "picture", "output-file"} {
+			for _, name := range []string{"trace", "from", "picture", "output-file"} {
 				_ = fs.SetAnnotation(name, annotationFile, []string{"true"})
 			}
 			return func(ctx context.Context, _ []string, s *session) error { return f.run(ctx, s) }
@@ -110,6 +119,14 @@ func (f *simulateFlags) run(ctx context.Context, s *session) error {
 		_, err = s.stdout.Write(text)
 		return err
 	}
+	switch {
+	case f.calibrate != "":
+		return f.compareWithReal(ctx, s)
+	case f.speed:
+		return f.measureSpeed(ctx, s)
+	case f.from != "":
+		return f.render(s)
+	}
 	o, err := f.options()
 	if err != nil {
 		return err
@@ -128,6 +145,15 @@ func (f *simulateFlags) run(ctx context.Context, s *session) error {
 		return err
 	}
 	show.clear()
+	result.Command = f.commandLine(o)
+	if f.picture != "" {
+		f.toFile = f.picture
+		return f.write(s.stdout, func(w io.Writer) error { return simulations.WritePicture(w, result) })
+	}
+	return f.writeResult(s, result)
+}
+
+func (f *simulateFlags) writeResult(s *session, result *simulations.Result) error {
 	return f.write(s.stdout, func(w io.Writer) error {
 		switch f.output {
 		case outputJSON:
@@ -135,7 +161,7 @@ func (f *simulateFlags) run(ctx context.Context, s *session) error {
 		case outputHTML:
 			return simulations.WriteHTML(w, result)
 		case outputMarkdown:
-			return simulations.WriteMarkdown(w, result, f.commandLine(o))
+			return simulations.WriteMarkdown(w, result)
 		}
 		return simulations.WriteText(w, result)
 	})
@@ -143,7 +169,11 @@ func (f *simulateFlags) run(ctx context.Context, s *session) error {
 
 // options finds the scenarios and adapts them.
 func (f *simulateFlags) options() (simulations.Options, error) {
-	o := simulations.Options{Policies: f.policies, Seeds: f.seeds, Parallel: f.parallel, Series: f.output == outputHTML}
+	o := simulations.Options{Policies: f.policies, Seeds: f.seeds, Parallel: f.parallel, Series: f.output == outputHTML || f.picture != ""}
+	if f.picture != "" && len(f.scenarios) == 0 {
+		f.scenarios = []string{pictureScenario}
+		o.Policies = picturePolicies
+	}
 	if f.table {
 		if len(f.scenarios) == 0 {
 			f.scenarios = []string{"all"}
