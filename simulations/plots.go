@@ -63,9 +63,9 @@ func timePicture(lines []Line, w, h vg.Length) (*canvas, error) {
 	var names []string
 	var styles []draw.LineStyle
 	for _, l := range all {
-		name := l.Name
+		name := inWords(l.Name)
 		if l.Best {
-			name += " (best in hindsight)"
+			name += ", best in hindsight"
 		}
 		names, styles = append(names, name), append(styles, l.style)
 	}
@@ -119,6 +119,17 @@ func timePicture(lines []Line, w, h vg.Length) (*canvas, error) {
 		plots[i].Draw(draw.Crop(tiles[i], left-(data.Min.X-tiles[i].Min.X), -(right - (tiles[i].Max.X - data.Max.X)), 0, 0))
 	}
 	return c, nil
+}
+
+// inWords is a policy's name as a legend has it.
+func inWords(name string) string {
+	if n, ok := strings.CutPrefix(name, "fixed-"); ok {
+		return n + " connections"
+	}
+	if n, ok := strings.CutPrefix(name, "auto@"); ok {
+		return "autotune, from " + n
+	}
+	return name
 }
 
 func ratePanel(series []plant.Interval) (*plot.Plot, error) {
@@ -198,7 +209,9 @@ func waitPanel(all []drawn) (*plot.Plot, error) {
 	}
 	p.Y.Scale = plot.LogScale{}
 	p.Y.Min, p.Y.Max = leastWait*0.8, 1.5*high
-	p.Y.Tick.Marker = steps(leastWait, p.Y.Max, wordsOfTime, 1)
+	ticks := steps(leastWait, p.Y.Max, wordsOfTime, 1)
+	ticks[0].Label = "less" // or none at all
+	p.Y.Tick.Marker = ticks
 	return p, nil
 }
 

@@ -42,7 +42,7 @@ type simulateFlags struct {
 
 // The README's picture: a load that changes its kind, which no fixed size that
 // somebody would choose beforehand fits.
-const pictureScenario = "flash-crowd"
+const pictureScenario = "changing-service"
 
 var picturePolicies = []string{"auto@4", "fixed-9", "fixed-100"}
 
