@@ -58,6 +58,18 @@ func measure(r *plant.Result) figures {
 	if s := r.Elapsed.Seconds(); s > 0 {
 		f.wholeGood = float64(good) / s
 	}
+	f.moved(r)
+	return f
+}
+
+// moved counts the changes of the second half of a run, or of all of it where they
+// were too many to be kept.
+func (f *figures) moved(r *plant.Result) {
+	if int64(len(r.Moves)) < r.LimitChanges {
+		f.changesPerMinute = float64(r.LimitChanges) / r.Elapsed.Minutes()
+		f.swapsPer10 = 10 * float64(r.Swaps) / r.Elapsed.Minutes()
+		return
+	}
 	half := r.Elapsed / 2
 	for i, m := range r.Moves {
 		if m.At < half || i == 0 {
@@ -75,7 +87,6 @@ func measure(r *plant.Result) figures {
 		f.changesPerMinute /= minutes
 		f.swapsPer10 *= 10 / minutes
 	}
-	return f
 }
 
 // converged is when f came as close to the best fixed size, and false if never.

@@ -190,13 +190,10 @@ func (j *scenarioRun) entrants() (in []entrant, left []string, err error) {
 		names = j.s.Policies
 	}
 	for _, name := range names {
-		base, start, err := splitStart(name)
-		if err != nil {
+		if err := CheckPolicy(name); err != nil {
 			return nil, nil, err
 		}
-		if _, err := policy.Describe(base); err != nil {
-			return nil, nil, err
-		}
+		base, start, _ := splitStart(name)
 		starts := []int{start}
 		if start == 0 && learns(base) {
 			starts = j.s.Starts
@@ -213,6 +210,16 @@ func (j *scenarioRun) entrants() (in []entrant, left []string, err error) {
 		}
 	}
 	return in, left, nil
+}
+
+// CheckPolicy says what is wrong with a policy's name, a start in it included.
+func CheckPolicy(name string) error {
+	base, _, err := splitStart(name)
+	if err != nil {
+		return err
+	}
+	_, err = policy.Describe(base)
+	return err
 }
 
 // splitStart takes the start off a name: aimd@100 is aimd and 100.

@@ -33,10 +33,10 @@ type simulateFlags struct {
 	fanOut                  int
 	cores                   float64
 
-	table, speed  bool
-	millions      int
-	from, picture string
-	calibrate     string
+	table, speed   bool
+	millions       int
+	from, picture  string
+	calibrate      string
 	output, toFile string
 }
 
@@ -74,7 +74,7 @@ database for a minute, predicts other sizes from it, and compares.`,
 			"autotune simulate --scenario steady-70",
 			"autotune simulate --scenario all --policy auto,fixed-9,fixed-100 --seeds 3",
 			"autotune simulate --scenario flash-crowd --output html -o crowd.html",
-			"autotune simulate --trace week.trace.gz --time-compress 24 --policy auto,fixed-32",
+			"autotune simulate --trace week.gz --time-compress 24 --policy auto,fixed-32",
 			"autotune simulate --table --seeds 10 -o docs/simulation.md",
 		},
 		flags: func(fs *pflag.FlagSet) runner {
@@ -187,6 +187,11 @@ func (f *simulateFlags) options() (simulations.Options, error) {
 	}
 	if f.seeds < 1 {
 		return o, usagef("Try: --seeds 1", "simulate: %d seeds are none", f.seeds)
+	}
+	for _, name := range o.Policies {
+		if err := simulations.CheckPolicy(name); err != nil {
+			return o, usagef("See: autotune simulate --help", "simulate: %v", err)
+		}
 	}
 	if len(f.scenarios) == 0 && f.trace == "" {
 		return o, usagef("Try: autotune simulate --scenario steady-70, or --list", "simulate: no scenario named")

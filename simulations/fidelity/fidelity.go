@@ -204,7 +204,7 @@ func compare(name string, world plant.Config, measured map[int]bench.Spread, use
 		if err != nil {
 			return nil, err
 		}
-		row := Row{Size: n, Calibrated: slices.Contains(used, n), Measured: measured[n], Predicted: result.Throughput}
+		row := Row{Size: n, Calibrated: slices.Contains(used, n), Measured: measured[n], Predicted: throughput(result, world.Warmup)}
 		row.Error = row.Predicted/row.Measured.Median - 1
 		c.Rows = append(c.Rows, row)
 		real, simulated = append(real, row.Measured.Median), append(simulated, row.Predicted)
@@ -214,6 +214,20 @@ func compare(name string, world plant.Config, measured map[int]bench.Spread, use
 	c.KneeNear = a-b <= 1 && b-a <= 1
 	c.MedianError = medianError(c.Rows)
 	return c, nil
+}
+
+// throughput is the completions a second after the warm-up, whenever their requests
+// arrived: in a closed loop of many callers, those present at its end matter, as
+// they do in the benchmark.
+func throughput(r *plant.Result, warmup time.Duration) float64 {
+	var n int64
+	var time time.Duration
+	for _, i := range r.Series {
+		if i.At-i.Length >= warmup {
+			n, time = n+i.Completed, time+i.Length
+		}
+	}
+	return float64(n) / time.Seconds()
 }
 
 // knee is the index of the least size that is near the best.
