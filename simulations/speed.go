@@ -29,9 +29,9 @@ type Speed struct {
 	Policy   string  `json:"policy"`
 	Requests int64   `json:"requests"`
 	Seconds  float64 `json:"seconds"`
-	CPU      float64 `json:"cpu_s"`                    // of this process, its garbage collector included; below 0: unknown
+	CPU      float64 `json:"cpu_s"`                   // of this process, its garbage collector included; below 0: unknown
 	Rate     float64 `json:"requests_per_cpu_second"` // on one core; of the wall clock where the CPU time is unknown
-	MemoryMB float64 `json:"memory_mb"`           // the most that the Go heap held at the looks, of the run alone
+	MemoryMB float64 `json:"memory_mb"`               // the most that the Go heap held at the looks, of the run alone
 	Checked  int     `json:"heap_readings"`
 }
 
