@@ -151,7 +151,7 @@ func predict(m *bench.Result) (*Result, error) {
 	}
 	r.ServiceMs, r.HoldMs = service.Seconds()*1000, hold.Seconds()*1000
 	world := plant.Config{
-		Seed: 1, Duration: 30 * time.Second, Warmup: 5 * time.Second,
+		Seed: 1, Duration: 15 * time.Second, Warmup: 3 * time.Second,
 		Closed: []plant.Closed{{Callers: m.Settings.Clients}},
 		Server: plant.Server{Cores: max(1, m.Server.Cores), Curve: curve, CurveDemand: service},
 	}
