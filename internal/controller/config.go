@@ -81,6 +81,14 @@ const (
 	verifyFirst = time.Minute
 	verifyMost  = 8 * time.Minute
 
+	// verifyQueued bounds it while the queue never ends: then another limit may
+	// be what the callers are waiting for.
+	verifyQueued = 2 * time.Minute
+
+	// staleAfter is how long the pool's ups and downs may have shown nothing new
+	// and still be believed while callers queue.
+	staleAfter = 30 * time.Second
+
 	// freezeAfter is how long the server may be out of sight before the size is
 	// frozen rather than held.
 	freezeAfter = 10 * time.Second

@@ -121,14 +121,17 @@ const censusWeight = 0.3
 func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	e := model.Estimate{Rates: s.Demand.Rates(), Knee: s.Learn.Knee, PeakThroughput: s.Learn.PeakX}
 	k, peak, best, least := s.Occupancy.Read(cfg.Objective)
+	queued := s.Learn.saturatedFor(s.At)
+	if queued >= staleAfter {
+		k = model.Knee{} // what was seen before may be out of date
+	}
 	if k.Identified || k.Missing == model.MissingAbove {
 		e.Varied, e.Least = int(k.SeenMax), least
 	}
 	// On a plateau more connections do no harm, unless callers queue without
-	// end: then nothing is lost by the smaller limit. Beyond that a queue without
-	// end is no variation, and what was seen before it may be out of date.
+	// end: then nothing is lost by the smaller limit.
 	natural := k.Identified
-	if s.Learn.saturatedFor(s.At) >= varyingAfter {
+	if queued >= varyingAfter {
 		natural = e.Varied >= s.Limit && k.N < s.Limit
 	}
 	if natural {

@@ -11,21 +11,14 @@ import (
 // watch looks, at the limit an episode ended at, for a change of the curve, and
 // now and then tries another limit.
 func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high int, callers float64, est model.Estimate) move {
-	varies := est.Varied >= limit && l.saturatedFor(at) < varyingAfter
-	if t, far := l.glance(at, w, limit, varies); far {
-		l.Known = false
-		m := l.begin(at, limit, low)
-		l.Current = t
-		l.Current.N = limit
-		if l.done() {
-			m = l.file(cfg, at, low, high, callers, est)
+	if est.Varied >= limit && l.saturatedFor(at) < varyingAfter { // the load's ups and downs tell small changes
+		if l.glanceVarying(at, w) {
+			return l.changed(cfg, at, l.Window, limit, low, high, callers, est)
 		}
-		m.reason = sizing.CapacityChanged
-		return m
-	}
-	if varies { // its ups and downs tell the rest
-		l.Window = Trial{}
 		return move{soon: watchLook}
+	}
+	if t, far := l.glance(at, w, limit); far {
+		return l.changed(cfg, at, t, limit, low, high, callers, est)
 	}
 	l.Window.add(w)
 	if l.Window.Seconds < 0.45 || l.Window.Completions < 30 && l.Window.Seconds < 5 {
@@ -71,10 +64,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 // of the load before. A stall is one window, however long: windows are counted in
 // completions. The first second of a queue does not count: queues begin where
 // completions happen to be few.
-//
-// While the load varies, queues select moments, so only what is far by the factor
-// and by the standard errors counts.
-func (l *Learner) glance(at time.Duration, w window, limit int, varies bool) (t Trial, far bool) {
+func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bool) {
 	if l.saturatedFor(at) < glanceAfter {
 		l.Glance, l.Far = Trial{}, 0
 		return t, false
@@ -84,20 +74,53 @@ func (l *Learner) glance(at time.Duration, w window, limit int, varies bool) (t 
 		return t, false
 	}
 	t, l.Glance = l.Glance, Trial{}
-	doubt := math.Max(math.Max(l.error(&t), t.spread()/math.Sqrt(t.Completions)), l.Store.Drift.Noise()/math.Sqrt(t.Seconds)) // within a trial, and over minutes
-	apart := math.Abs(math.Log(math.Max(t.Completions, 0.5) / t.Seconds / l.BestX))
-	large, clear := apart > math.Log(farRatio), apart > 5*doubt
-	far = large || apart > math.Log(farLeast) && (clear || l.another(t, limit, apart, doubt))
-	if varies {
-		far = large && clear
-	}
-	if !far {
+	apart, doubt := l.apart(&t)
+	if apart <= math.Log(farRatio) && (apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)) {
 		l.Far = 0
 		l.settleBase(t)
 		return t, false
 	}
 	l.Far++
 	return t, l.Far >= farGlances
+}
+
+// glanceVarying is glance for a load that varies. Its queues select moments, so the
+// whole of a queue is taken together, and has to be far by the factor and by five
+// standard errors.
+func (l *Learner) glanceVarying(at time.Duration, w window) bool {
+	if l.saturatedFor(at) < glanceAfter {
+		l.Window = Trial{}
+		return false
+	}
+	l.Window.add(w)
+	if l.Window.Seconds < glanceAfter.Seconds() || l.Window.Completions < 30 {
+		return false
+	}
+	apart, doubt := l.apart(&l.Window)
+	return apart > math.Log(farLeast) && apart > 5*doubt
+}
+
+// apart is how far a window is from the throughput at rest, as a log ratio, and
+// the standard error of that: within the window, and over minutes.
+func (l *Learner) apart(t *Trial) (apart, doubt float64) {
+	apart = math.Abs(math.Log(math.Max(t.Completions, 0.5) / t.Seconds / l.BestX))
+	within := math.Max(l.error(t), t.spread()/math.Sqrt(math.Max(t.Completions, 1)))
+	return apart, math.Max(within, l.Store.Drift.Noise()/math.Sqrt(t.Seconds))
+}
+
+// changed starts learning afresh, with what the new load was seen to give at the
+// limit in force.
+func (l *Learner) changed(cfg Config, at time.Duration, t Trial, limit, low, high int, callers float64, est model.Estimate) move {
+	l.Known = false
+	m := l.begin(at, limit, low)
+	l.Current = t
+	l.Current.N = limit
+	l.Window = Trial{}
+	if l.done() {
+		m = l.file(cfg, at, low, high, callers, est)
+	}
+	m.reason = sizing.CapacityChanged
+	return m
 }
 
 // settleBase refines the throughput to compare with by the first seconds at rest:
@@ -147,20 +170,30 @@ func (l *Learner) verified(at time.Duration) move {
 		better = gain-doubt/2 > math.Log(1-tolerance)+peak
 	}
 	if !better {
-		l.VerifyEvery = min(2*l.VerifyEvery, verifyMost)
+		most := verifyMost
+		if l.saturatedFor(at) >= l.VerifyEvery {
+			most = verifyQueued
+		}
+		l.VerifyEvery = min(2*l.VerifyEvery, most)
 		l.VerifyAt = at + l.VerifyEvery
 		return move{limit: l.Base, reason: sizing.ServerSaturated}
+	}
+	if gain > math.Log(farLeast)+2*doubt { // so much more is another curve than the one that was learned
+		l.Known = false
+		m := l.begin(at, other.N, 1)
+		m.reason = sizing.CapacityChanged
+		return m
 	}
 	reason := sizing.PastKnee
 	if other.N > l.Base {
 		reason = sizing.BelowKnee
 		l.PeakX = math.Max(l.PeakX, other.rate())
-		l.VerifyUp = false // goes on upward next time
 	}
 	l.BestX = other.rate()
 	l.Knee.N = other.N
 	l.Knee.Lower, l.Knee.Upper = min(l.Knee.Lower, other.N), max(l.Knee.Upper, other.N)
 	l.correct(at)
 	l.rest(at)
+	l.VerifyUp = other.N < l.Base // goes on the same way next time
 	return move{limit: other.N, reason: reason}
 }
