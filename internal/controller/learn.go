@@ -91,6 +91,7 @@ const (
 	// smaller one has to stand out of the noise (see model.Drift).
 	farRatio      = 1.5
 	farLeast      = 1.2
+	overrun       = 1.2 // times the throughput at rest: arrivals that a varying load's knee was not made for
 	baseSeconds   = 5.0 // of evidence for the throughput that changes are seen against
 	farGlances    = 2
 	storeHalfLife = 2 * time.Minute

@@ -15,7 +15,12 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		if l.glanceVarying(at, w) {
 			return l.changed(cfg, at, l.Window, limit, low, high, callers, est)
 		}
-		return move{soon: watchLook}
+		if est.Arrival < overrun*l.BestX || l.saturatedFor(at) < steadyQueue || at < l.VerifyAt {
+			return move{soon: watchLook}
+		}
+		// Far more ask than this limit ever served. Whether the server could do
+		// more is not seen from here: it takes a trial above.
+		return l.verify(at, l.Window, limit, low, high, est)
 	}
 	if t, far := l.glance(at, w, limit); far {
 		return l.changed(cfg, at, t, limit, low, high, callers, est)
@@ -36,6 +41,12 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	if at < l.VerifyAt {
 		return move{soon: watchLook}
 	}
+	return l.verify(at, t, limit, low, high, est)
+}
+
+// verify begins the trial of one other limit, beside what was seen at the limit in
+// force just now.
+func (l *Learner) verify(at time.Duration, t Trial, limit, low, high int, est model.Estimate) move {
 	l.Episode, l.Verify, l.Base, l.Trials = true, true, limit, 0
 	if x, seconds, ok := l.Store.Near(at, t.InUse/t.Seconds); ok { // what was seen since it rests here, not only the last window
 		t.Seconds, t.Completions = seconds, x*seconds
