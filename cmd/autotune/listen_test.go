@@ -98,7 +98,8 @@ func TestAnAddressThatCannotBeIsSaid(t *testing.T) {
 		t.Errorf("no address: %v, %v", p, err)
 	}
 	var none *pages
-	none.show("", still{}, nil)()
+	none.showPool("", still{})()
+	none.showWatch(nil)
 	none.close()
 }
 
@@ -112,8 +113,8 @@ func TestPagesComeAndGo(t *testing.T) {
 	if code, body := fetch(t, root+"/", ""); code != 200 || !strings.Contains(body, "No tuned pool") {
 		t.Errorf("%d %s", code, body)
 	}
-	hide := p.show("search.autotune-4", still{}, nil)
-	p.show("search.autotune-40", still{}, nil)
+	hide := p.showPool("search.autotune-4", still{})
+	p.showPool("search.autotune-40", still{})
 	if code, body := fetch(t, root+"/", ""); code != 200 || strings.Count(body, `<a href="search.autotune-4`) != 2 {
 		t.Errorf("%d %s", code, body)
 	}
@@ -126,7 +127,7 @@ func TestPagesComeAndGo(t *testing.T) {
 	if code, _ := fetch(t, root+"/search.autotune-4/", ""); code != 404 {
 		t.Errorf("hidden: %d", code)
 	}
-	p.show("", still{}, nil)
+	p.showPool("", still{})
 	if code, body := fetch(t, root+"/", ""); code != 200 || !strings.Contains(body, "app.js") {
 		t.Errorf("at the root: %d %s", code, body)
 	}
@@ -139,7 +140,7 @@ func TestAPageEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.show("", still{}, nil)
+	p.showPool("", still{})
 	got, err := http.Get(p.URL + "events") // a viewer that stays
 	if err != nil {
 		t.Fatal(err)
