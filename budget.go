@@ -235,12 +235,13 @@ func (s *socket) giveBack() bool {
 }
 
 // book counts n holds that ended now, before the permit goes back: to the first
-// in the queue if there is one, and then as many remain in use as before.
+// in the queue if there is one, and then as many remain in use as before, unless
+// the limit was lowered and the permit is owed.
 func (s *socket) book(now, n int64) {
 	state := s.pool.gate.state.Load()
 	inUse := inUseOf(state)
 	s.pool.levels.leave(inUse, n)
-	if queuedOf(state) == 0 {
+	if queuedOf(state) == 0 || inUse > s.pool.gate.limit.Load() {
 		s.pool.levels.change(now, inUse-1)
 	}
 }

@@ -68,6 +68,10 @@ const (
 	// throughput can tell of another load.
 	glanceAfter = time.Second
 
+	// steadyQueue is how long callers queue without a break before the load
+	// counts as one that does not vary: a closed loop, or overload.
+	steadyQueue = 2 * time.Second
+
 	// varyingAfter is the same while the load varies by itself: then the ups
 	// and downs show a change first, and a queue only selects moments.
 	varyingAfter = 10 * time.Second

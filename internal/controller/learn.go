@@ -153,7 +153,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 	if l.Known {
 		return l.watch(cfg, at, w, limit, low, high, callers, est)
 	}
-	if est.Natural || est.Varied >= limit+limit/2 { // the curve around here is known without trying
+	if est.Natural || est.Varied >= limit+limit/2 && l.saturatedFor(at) < varyingAfter { // the curve around here is known without trying
 		return move{soon: watchLook}
 	}
 	if l.saturatedFor(at) < saturatedFor {
@@ -203,6 +203,10 @@ func (l *Learner) try(at time.Duration, n int, service time.Duration, reason siz
 
 // trial continues the measurement of the current limit.
 func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, low, high int, callers float64, est model.Estimate) move {
+	if est.Natural && !l.Verify { // meanwhile the load itself has shown the knee
+		l.Episode = false
+		return move{}
+	}
 	stay := move{limit: l.Current.N, reason: sizing.Learning, soon: fastLook}
 	if !saturated {
 		// The queue is gone. A short gap may be a lull; a longer one means
@@ -418,8 +422,6 @@ func (l *Learner) settle(at time.Duration) move {
 		if t.Seconds > 0 && t.rate() < 0.9*l.Measured[best].rate() {
 			n = l.Measured[best].N
 		}
-	} else {
-		n = l.Base
 	}
 	return move{limit: n, reason: sizing.Steady}
 }

@@ -26,7 +26,8 @@ func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Dec
 	}
 	n := min(max(k.N, low), high)
 	limit := o.Gauges.Limit
-	if limit >= k.Lower && limit <= k.Upper || n == limit || s.NaturalAt > 0 && o.At-s.NaturalAt < naturalGap {
+	endless := s.Learn.saturatedFor(s.At) >= varyingAfter && limit > k.N // nothing is lost by the smaller limit
+	if limit >= k.Lower && limit <= k.Upper && !endless || n == limit || s.NaturalAt > 0 && o.At-s.NaturalAt < naturalGap {
 		return
 	}
 	s.NaturalAt = o.At
@@ -50,11 +51,16 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	if s.Learn.Known && !s.otherQueries(w) {
 		return
 	}
-	if s.Occupancy.LeftAt(d.Limit-d.Limit/4) < burstLeft {
-		return // what the last doubling opened was hardly used yet
+	opened := d.Limit - d.Limit/4
+	if d.Limit == s.RaisedTo {
+		opened = s.RaisedFrom + 1
+	}
+	if s.Occupancy.LeftAt(opened) < burstLeft {
+		return // what the last raise opened was hardly used yet
 	}
 	want := min(max(est.Wanted, o.Gauges.Peak), 2*d.Limit, high)
-	if want > d.Limit {
+	if want == high && want > d.Limit || 2*want >= 3*d.Limit {
+		s.RaisedFrom, s.RaisedTo = d.Limit, want
 		d.Limit, d.Reason = want, sizing.DemandRose
 	}
 }

@@ -19,9 +19,12 @@ type State struct {
 
 	Occupancy model.Occupancy // throughput by connections in use, from the pool's own ups and downs
 	NaturalAt time.Duration   // when it last moved the limit; 0: never
+	// The last raise for a burst: from where to where.
+	RaisedFrom, RaisedTo int
 
-	Limit int // as decided last; the pool's own may differ if moved by hand
-	Learn Learner
+	LimitBefore int // as decided before the last look
+	Limit       int // as decided last; the pool's own may differ if moved by hand
+	Learn       Learner
 
 	SeenAt time.Duration // when the server was last seen
 	Blind  bool

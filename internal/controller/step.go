@@ -30,7 +30,9 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	// Observe: what happened since the last look.
 	w, usable := between(o.At, s.Counters, o.Counters, o.Gauges.Peak, o.Gauges.Limit, s.At)
 	usable = usable && !first
-	if usable {
+	// A limit that was just moved makes levels of its own, filling up or draining;
+	// a queue that stays makes a single one.
+	if usable && s.Limit == s.LimitBefore && s.Learn.saturatedFor(s.At) < steadyQueue {
 		s.Occupancy.Add(o.At, &s.Counters.Levels, &o.Counters.Levels)
 	}
 	s.Looks++
@@ -67,7 +69,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	default:
 		s.decide(cfg, o, w, est, allowed, &d)
 	}
-	s.Limit, s.LastReason = d.Limit, d.Reason
+	s.LimitBefore, s.Limit, s.LastReason = s.Limit, d.Limit, d.Reason
 	return s, d
 }
 
@@ -121,8 +123,13 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 		e.Varied, e.Least = int(k.SeenMax), least
 	}
 	// On a plateau more connections do no harm, unless callers queue without
-	// end: then nothing is lost by the smaller limit.
-	if k.Identified || e.Varied >= s.Limit && k.N < s.Limit && s.Learn.saturatedFor(s.At) >= varyingAfter {
+	// end: then nothing is lost by the smaller limit. Beyond that a queue without
+	// end is no variation, and what was seen before it may be out of date.
+	natural := k.Identified
+	if s.Learn.saturatedFor(s.At) >= varyingAfter {
+		natural = e.Varied >= s.Limit && k.N < s.Limit
+	}
+	if natural {
 		e.Knee, e.PeakThroughput, e.KneeThroughput, e.Natural = k, peak, best, true
 	}
 	e.DemandLower, e.DemandTarget, e.DemandUpper = s.History.Quantile(0.5), s.History.Quantile(0.95), s.History.Quantile(0.99)

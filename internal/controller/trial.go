@@ -76,7 +76,7 @@ func (l *Learner) error(t *Trial) float64 {
 	if t.Seconds <= 0 {
 		return 1
 	}
-	counting := t.spread() / math.Sqrt(math.Max(t.Completions, 1))
+	counting := min(t.spread(), 1.5) / math.Sqrt(math.Max(t.Completions, 1)) // holds from before the trial spread it too
 	return math.Max(l.Noise.perSecond()/math.Sqrt(t.Seconds), counting)
 }
 

@@ -80,7 +80,7 @@ func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bo
 		return t, false
 	}
 	t, l.Glance = l.Glance, Trial{}
-	doubt := math.Max(l.error(&t), l.Store.Drift.Noise()/math.Sqrt(t.Seconds)) // within a trial, and over minutes
+	doubt := math.Max(math.Max(l.error(&t), t.spread()/math.Sqrt(t.Completions)), l.Store.Drift.Noise()/math.Sqrt(t.Seconds)) // within a trial, and over minutes
 	apart := math.Abs(math.Log(math.Max(t.Completions, 0.5) / t.Seconds / l.BestX))
 	if apart <= math.Log(farRatio) && (apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)) {
 		l.Far = 0

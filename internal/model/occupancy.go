@@ -57,9 +57,15 @@ func (o *Occupancy) LeftAt(n int) (left float64) {
 }
 
 const (
-	// levelLeft is how many connections must have come back out of a level for
-	// it to count: 14 % standard error, of which neighbours are pooled.
+	// levelLeft is how many connections must have come back out of a level, or
+	// of neighbours together, to make a point: 14 % standard error.
 	levelLeft = 50
+	// levelTogether: requests that are served together tend to end together, so
+	// of those given back out of n in use only so many out of n tell anything
+	// new. A single excursion to 100 is one event, not a hundred.
+	levelTogether = 8.0
+	// levelTime is the least time at a level, in seconds, that is not chance.
+	levelTime = 1e-3
 	// kneeDecline is how many standard errors throughput beyond the knee must
 	// have fallen for that to be a fall.
 	kneeDecline = 2.5
@@ -95,7 +101,9 @@ func (o *Occupancy) Read(objective Objective) (k Knee, peak, best float64, least
 			}
 		}
 	} else {
-		for choice = 0; c.logX[choice] < c.logX[top]+math.Log(1-objective.tolerance()); choice++ {
+		// With little evidence the highest of several is too high: a standard
+		// error is allowed for.
+		for choice = 0; choice < top && c.logX[choice] < c.logX[top]+math.Log(1-objective.tolerance())-math.Hypot(c.error(choice), c.error(top)); choice++ {
 		}
 	}
 	k.N = int(math.Round(c.n[choice]))
@@ -110,7 +118,7 @@ func (o *Occupancy) Read(objective Objective) (k Knee, peak, best float64, least
 	last := c.count - 1
 	fall := c.logX[top] - c.logX[last]
 	switch {
-	case !c.seamless() || c.n[0] > 1 && c.n[0] > c.n[choice]/2:
+	case c.n[0] > 1 && c.n[0] > c.n[choice]/2:
 		k.Missing = MissingSpan
 	case top == last:
 		k.Missing = MissingAbove
@@ -119,24 +127,11 @@ func (o *Occupancy) Read(objective Objective) (k Knee, peak, best float64, least
 	default:
 		k.Identified = true
 	}
-	for i := 0; least == 0; i++ {
-		if c.logX[i] >= c.logX[top]+math.Log(0.8) {
-			least = int(math.Round(c.n[i]))
-		}
+	least = 1 // a point may stand for several levels: just above the last that gives less
+	for i := 0; c.logX[i] < c.logX[top]+math.Log(0.8); i++ {
+		least = int(c.n[i]) + 1
 	}
 	return k, peak, c.x(choice), least
-}
-
-// seamless tells whether the levels are those that a load passes through by
-// itself. Those of a few fixed limits have gaps, and what lies in a gap may be
-// anything.
-func (c *levelCurve) seamless() bool {
-	for i := 1; i < c.count; i++ {
-		if c.n[i] > 1.5*c.n[i-1]+1 {
-			return false
-		}
-	}
-	return true
 }
 
 // levelCurve is the unimodal curve that fits the levels best, as in [smooth], but
@@ -162,13 +157,30 @@ func (c *levelCurve) top() (top int) {
 
 func (o *Occupancy) curve() (c levelCurve) {
 	var y, w [MaxPoints]float64
+	var seconds, left, worth, connections float64 // of the levels that are not enough for a point yet
+	seen := 0.0                                   // the highest level so far that was in use at all
 	for i := range o.Seconds {
-		if o.Left[i] < levelLeft || o.Seconds[i] <= 0 {
+		if o.Seconds[i] < levelTime {
 			continue
 		}
-		c.n[c.count] = levelN(i)
-		y[c.count], w[c.count] = math.Log(o.Left[i]/o.Seconds[i]), o.Left[i]
+		// A load passes through all levels by itself; those of a few fixed
+		// limits have gaps, and what lies in a gap may be anything.
+		n := levelN(i)
+		if seen > 0 && n > 1.5*seen+1 {
+			break
+		}
+		seen = n
+		seconds += o.Seconds[i]
+		left += o.Left[i]
+		worth += o.Left[i] * math.Min(1, levelTogether/n)
+		connections += n * o.Seconds[i]
+		if worth < levelLeft {
+			continue
+		}
+		c.n[c.count] = connections / seconds
+		y[c.count], w[c.count] = math.Log(left/seconds), worth
 		c.count++
+		seconds, left, worth, connections = 0, 0, 0, 0
 	}
 	if c.count == 0 {
 		return c

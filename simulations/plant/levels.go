@@ -30,12 +30,13 @@ func (o *occupancy) change(now int64, n int) {
 	o.n, o.since = n, now
 }
 
-// leave books that a connection came back, out of n in use, to a queue or to none.
-func (o *occupancy) leave(now int64, n int, queue bool) {
+// leave books that a connection came back, out of n in use, and went on to the
+// next in the queue or did not.
+func (o *occupancy) leave(now int64, n int, handed bool) {
 	if n > 0 {
 		o.counts[levelIndex[min(n, len(levelIndex)-1)]].Left++
 	}
-	if !queue {
+	if !handed {
 		o.change(now, n-1)
 	}
 }

@@ -172,7 +172,7 @@ func (p *plant) giveBack(r int32, whole bool) {
 	k := &p.pool.conns[c]
 	service := p.now - q.got
 	p.tally.held.exit(p.now, q.got)
-	g.levels.leave(p.now, g.inUse, g.anyone())
+	g.levels.leave(p.now, g.inUse, g.anyone() && g.inUse <= g.limit)
 	k.gen.held--
 	g.completions++
 	sec := float64(service) / 1e9
