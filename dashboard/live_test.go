@@ -113,7 +113,7 @@ func startLoad(t *testing.T, pool *autotune.Pool, dsn string) *shiftingLoad {
 	drive(load.NewIndexSearch(data), load.Open{Rate: 40})
 	t.Cleanup(func() { cancel(); running.Wait() })
 	return &shiftingLoad{
-		rush: func() { drive(load.NewHoldingSearch(data, 5*time.Millisecond), load.Closed{Clients: 24}) },
+		rush: func() { drive(load.NewHoldingSearch(data, 5*time.Millisecond), load.Closed{Clients: 48}) },
 		stop: func() { cancel(); running.Wait() },
 	}
 }
@@ -123,7 +123,7 @@ func TestABrowserSeesThePoolLearn(t *testing.T) {
 	t.Parallel()
 	b := openBrowser(t)
 	dsn := pgtest.DSN(t)
-	pool := openPool(t, dsn, func(c *autotune.Config) { c.Start, c.Ceiling = 4, 32 })
+	pool := openPool(t, dsn, func(c *autotune.Config) { c.Start, c.Ceiling = 4, 16 }) // fewer than the callers of the rush: it has to learn
 	h := dashboard.New(pool, dashboard.Options{Name: "orders"})
 	t.Cleanup(h.Close)
 	s := serve(t, h)
