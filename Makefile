@@ -8,13 +8,16 @@ TEST_TIMEOUT ?= 10m
 BENCHTIME    ?= 1s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt postgres proof load chaos soak model swaps theory fuzz flakes
+.PHONY: help demo test bench lint fmt postgres picture proof load chaos soak model swaps theory fuzz flakes
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## show the tuner at work on a real PostgreSQL, with nothing to set up first
 	$(GO) run ./cmd/autotune demo
+
+picture: ## draw the README's picture, docs/picture.svg, from a simulation
+	$(GO) run ./cmd/autotune simulate --picture docs/picture.svg
 
 test: lint postgres ## vet, staticcheck and all tests, with the race detector
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...

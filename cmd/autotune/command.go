@@ -32,7 +32,7 @@ type runner func(ctx context.Context, args []string, s *session) error
 // because help and completion are in it and read it.
 func commands() []*command {
 	help := helpCommand()
-	all := []*command{demoCommand(), recommendCommand(), watchCommand(), recordCommand(), replayCommand(), benchCommand(), versionCommand(), completionCommand(), help}
+	all := []*command{demoCommand(), recommendCommand(), watchCommand(), recordCommand(), simulateCommand(), replayCommand(), benchCommand(), versionCommand(), completionCommand(), help}
 	for _, c := range all {
 		help.values = append(help.values, c.name) // what it can explain
 	}

@@ -98,9 +98,10 @@ const (
 	// stillRising is the slope of log X on log n above which throughput still
 	// rises: 2 % for a doubling, a little less than the tolerance.
 	stillRising = 0.03
-	// nearlyLinear is the slope over a large step above which the curve must
-	// still rise at its end: a curve that bends halfway has 0.5.
-	nearlyLinear = 0.85
+	// nearlyLinear is the slope over a large step above which the next trial is
+	// above and not in between: a curve that bends halfway has 0.5, and above
+	// the bend a trial costs little.
+	nearlyLinear = 0.5
 
 	crowdedFor = 2 * time.Second // a few looks at the server agree
 	farBeyond  = 4               // times the prior, with the cores busy twice over, a limit is oversized beyond doubt

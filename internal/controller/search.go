@@ -153,7 +153,7 @@ func (l *Learner) openBelow(low int, bestX float64) bool {
 	if bottom.N <= low {
 		return false
 	}
-	if bottom.rate()*(1+0.5*l.error(bottom)) < 0.8*bestX {
+	if bottom.rate()*(1+l.error(bottom)) < 0.75*bestX {
 		return false // pgvector's search dips by 14 % between two peaks, not by more
 	}
 	if l.Trials == 1 {

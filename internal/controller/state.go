@@ -26,9 +26,10 @@ type State struct {
 	Limit       int // as decided last; the pool's own may differ if moved by hand
 	Learn       Learner
 
-	SeenAt time.Duration // when the server was last seen
-	Blind  bool
-	Server Server // the last one seen
+	SeenAt   time.Duration // when the server was last seen
+	Blind    bool
+	Server   Server // the last one seen
+	Censuses int64  // looks at which the server was seen
 	// Computing and Waiting average over a few looks how many of the pool's
 	// backends compute or want to, and how many wait for something else than
 	// the CPU and each other: IO, their caller.

@@ -105,8 +105,10 @@ func (s *State) see(o Observation) {
 	if o.Server != nil {
 		s.Server, s.SeenAt, s.Blind = saneServer(*o.Server), o.At, false
 		b := s.Server.Ours
-		s.Computing += censusWeight * (float64(b.OnCPU+b.LWLock) - s.Computing)
-		s.Waiting += censusWeight * (float64(b.IO+b.OtherWait+b.IdleInTransaction) - s.Waiting)
+		s.Censuses++
+		weight := math.Max(censusWeight, 1/float64(s.Censuses))
+		s.Computing += weight * (float64(b.OnCPU+b.LWLock) - s.Computing)
+		s.Waiting += weight * (float64(b.IO+b.OtherWait+b.IdleInTransaction) - s.Waiting)
 		return
 	}
 	s.Blind = true

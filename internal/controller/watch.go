@@ -11,11 +11,8 @@ import (
 // watch looks, at the limit an episode ended at, for a change of the curve, and
 // now and then tries another limit.
 func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high int, callers float64, est model.Estimate) move {
-	if est.Varied >= limit && l.saturatedFor(at) < varyingAfter {
-		l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
-		return move{soon: watchLook}
-	}
-	if t, far := l.glance(at, w, limit); far {
+	varies := est.Varied >= limit && l.saturatedFor(at) < varyingAfter
+	if t, far := l.glance(at, w, limit, varies); far {
 		l.Known = false
 		m := l.begin(at, limit, low)
 		l.Current = t
@@ -25,6 +22,10 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		}
 		m.reason = sizing.CapacityChanged
 		return m
+	}
+	if varies { // its ups and downs tell the rest
+		l.Window = Trial{}
+		return move{soon: watchLook}
 	}
 	l.Window.add(w)
 	if l.Window.Seconds < 0.45 || l.Window.Completions < 30 && l.Window.Seconds < 5 {
@@ -70,7 +71,10 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 // of the load before. A stall is one window, however long: windows are counted in
 // completions. The first second of a queue does not count: queues begin where
 // completions happen to be few.
-func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bool) {
+//
+// While the load varies, queues select moments, so only what is far by the factor
+// and by the standard errors counts.
+func (l *Learner) glance(at time.Duration, w window, limit int, varies bool) (t Trial, far bool) {
 	if l.saturatedFor(at) < glanceAfter {
 		l.Glance, l.Far = Trial{}, 0
 		return t, false
@@ -82,7 +86,12 @@ func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bo
 	t, l.Glance = l.Glance, Trial{}
 	doubt := math.Max(math.Max(l.error(&t), t.spread()/math.Sqrt(t.Completions)), l.Store.Drift.Noise()/math.Sqrt(t.Seconds)) // within a trial, and over minutes
 	apart := math.Abs(math.Log(math.Max(t.Completions, 0.5) / t.Seconds / l.BestX))
-	if apart <= math.Log(farRatio) && (apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)) {
+	large, clear := apart > math.Log(farRatio), apart > 5*doubt
+	far = large || apart > math.Log(farLeast) && (clear || l.another(t, limit, apart, doubt))
+	if varies {
+		far = large && clear
+	}
+	if !far {
 		l.Far = 0
 		l.settleBase(t)
 		return t, false

@@ -128,7 +128,7 @@ func (o *Occupancy) Read(objective Objective) (k Knee, peak, best float64, least
 		k.Identified = true
 	}
 	least = 1 // a point may stand for several levels: just above the last that gives less
-	for i := 0; c.logX[i] < c.logX[top]+math.Log(0.8); i++ {
+	for i := 0; c.logX[i] < c.logX[top]+math.Log(0.8)-2*c.error(top); i++ {
 		least = int(c.n[i]) + 1
 	}
 	return k, peak, c.x(choice), least

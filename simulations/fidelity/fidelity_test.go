@@ -1,0 +1,74 @@
+package fidelity
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/pgautotune/autotune/internal/bench"
+)
+
+// database is the benchmark's result of a database that follows theory: so many
+// cores, and requests of 1 ms that hold for 10 ms more.
+func database(cores float64) *bench.Result {
+	m := &bench.Result{Settings: bench.Settings{Clients: 120}, Server: bench.Server{Cores: int(cores)}}
+	for name, hold := range map[string]float64{"search": 0, "holding": 10} {
+		w := bench.WorkloadResult{Name: name}
+		for _, n := range sizes() {
+			x := math.Min(float64(n)*1000/(1+hold), cores*1000)
+			row := bench.Row{Name: "fixed-" + fmtInt(n), Throughput: bench.Spread{Median: x, Min: x, Max: x}}
+			w.Contenders = append(w.Contenders, row)
+		}
+		m.Workloads = append(m.Workloads, w)
+	}
+	return m
+}
+
+func fmtInt(n int) string {
+	var b []byte
+	for ; n > 0; n /= 10 {
+		b = append([]byte{byte('0' + n%10)}, b...)
+	}
+	return string(b)
+}
+
+func TestADatabaseThatFollowsTheoryIsPredicted(t *testing.T) {
+	r, err := predict(database(4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(r.ServiceMs-1) > 0.001 || math.Abs(r.HoldMs-10) > 0.001 {
+		t.Errorf("service %v ms, hold %v ms", r.ServiceMs, r.HoldMs)
+	}
+	if r.MedianError > 0.03 {
+		t.Errorf("median error %.3f", r.MedianError)
+	}
+	for _, c := range r.Workloads {
+		if !c.KneeNear {
+			t.Errorf("%s: knee %d, predicted %d", c.Name, c.KneeMeasured, c.KneePredicted)
+		}
+		if math.Abs(c.Rows[0].Error) > 0.01 {
+			t.Errorf("%s: one connection: error %.3f", c.Name, c.Rows[0].Error)
+		}
+	}
+	var text bytes.Buffer
+	if err := WriteText(&text, r); err != nil || !strings.Contains(text.String(), "Median error of all 20 predictions") {
+		t.Errorf("%v\n%s", err, text.String())
+	}
+}
+
+func TestWhatCannotCalibrateSaysWhy(t *testing.T) {
+	m := database(4)
+	m.Workloads[0].Contenders[0].Throughput.Median = 0
+	if _, err := predict(m); err == nil || !strings.Contains(err.Error(), "nothing to calibrate with") {
+		t.Errorf("no requests: %v", err)
+	}
+	m = database(4)
+	for i := range m.Workloads {
+		m.Workloads[i].Contenders[0].Throughput.Median = 500
+	}
+	if _, err := predict(m); err == nil || !strings.Contains(err.Error(), "quieter machine") {
+		t.Errorf("holding as fast as searching: %v", err)
+	}
+}

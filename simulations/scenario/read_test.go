@@ -1,0 +1,116 @@
+package scenario
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// small is a scenario that has what one must have.
+const small = `title: Small # comments are welcome
+world:
+  duration: 10s
+  arrivals: [{rate: 100}]
+`
+
+func TestAScenarioIsReadWithItsDefaults(t *testing.T) {
+	s, err := Read(strings.NewReader(small), "some/07-my-world.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Name != "my-world" || s.Loop != Open || s.World.Duration != 10*time.Second || s.World.Arrivals[0].Rate != 100 {
+		t.Errorf("read %+v", s)
+	}
+	if len(s.Starts) != 2 || s.Told.Ceiling != 200 || len(s.Policies) != 1 || s.Told.ClientCPUs != 4 {
+		t.Errorf("defaults: starts %v, ceiling %d, policies %v, CPUs %d", s.Starts, s.Told.Ceiling, s.Policies, s.Told.ClientCPUs)
+	}
+}
+
+func TestAMistakeInAScenarioIsNamedWithItsPlace(t *testing.T) {
+	for _, c := range []struct{ about, text, want string }{
+		{"an unknown key", small + "  sever: {cores: 2}\n", `f.yaml:5:3: unknown key "sever": did you mean server?`},
+		{"an unknown key inside", small + "  server:\n    corse: 2\n", `f.yaml:6:5: unknown key "corse": did you mean cores?`},
+		{"a word of another language", small + "frobnicate: 1\n", `f.yaml:5:1: unknown key "frobnicate": docs`},
+		{"a text instead of a number", strings.Replace(small, "100", "many", 1), `f.yaml:4:21: "many" is no number`},
+		{"a duration without unit", strings.Replace(small, "10s", "10x", 1), "f.yaml"},
+		{"a key twice", small + "title: Again\n", "f.yaml:5:1: "},
+		{"broken YAML", "title: [\n", "f.yaml:1:"},
+		{"nothing", "", "f.yaml: empty"},
+		{"comments only", "# nothing\n", "f.yaml: "},
+		{"two documents", small + "---\n" + small, "more than one document"},
+		{"no title", strings.Replace(small, "title", "name", 1), "title is missing"},
+		{"no duration", strings.Replace(small, "duration: 10s", "slo: 1s", 1), "world.duration is missing"},
+		{"no callers", "title: x\nworld: {duration: 10s}\n", "nobody calls"},
+		{"another loop than it says", small + "loop: closed\n", "loop is closed, but the world's callers are open"},
+		{"a start above the ceiling", small + "starts: [300]\n", "starts holds 300"},
+		{"an unknown policy", small + "policies: [vega]\n", "did you mean vegas?"},
+		{"a trace and arrivals", small + "trace: {file: x}\n", "requests come from one of them"},
+		{"a bound of the world", small + "  warmup: 20s\n", "warmup is 20s and must be shorter"},
+		{"an endless file", strings.Repeat("#", maxFile+1), "longer than"},
+	} {
+		_, err := Read(strings.NewReader(c.text), "f.yaml")
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v\n  want %q", c.about, err, c.want)
+		}
+	}
+}
+
+func TestAScenarioIsFoundByNameAndByPath(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "mine.yaml")
+	if err := os.WriteFile(file, []byte(small), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, want := range map[string]string{"steady-70": "steady-70", file: "mine"} {
+		if found, err := Find(what); err != nil || len(found) != 1 || found[0].Name != want {
+			t.Errorf("%s: found %v, %v", what, found, err)
+		}
+	}
+	for what, want := range map[string]string{"steady-7": "did you mean steady-70?", "xyz": "--list", "./nowhere.yaml": "cannot be read"} {
+		if _, err := Find(what); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", what, err, want)
+		}
+	}
+}
+
+func TestATraceReplacesTheArrivals(t *testing.T) {
+	dir := t.TempDir()
+	text := "#autotune-trace {\"version\":1,\"kind\":\"events\",\"service_kind\":\"base\"}\nt_s,service_ms,class\n0.5,4,a\n1,6,b\n2,8,a\n"
+	if err := os.WriteFile(filepath.Join(dir, "t.trace"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	yaml := "title: Traced\ntrace: {file: t.trace, fan_out: 2}\nworld:\n  duration: 5s\n"
+	s, err := Read(strings.NewReader(yaml), filepath.Join(dir, "s.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Run("fixed-4", 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Six requests of 36 ms in all, and the first statement of each connection.
+	if r.Completions != 6 || r.Service.Mean < 6*time.Millisecond || r.Service.Mean > 8*time.Millisecond {
+		t.Errorf("%d completions of %v", r.Completions, r.Service.Mean)
+	}
+	if about, err := s.AboutTrace(1); err != nil || !strings.Contains(strings.Join(about, " "), "Fan-out 2") {
+		t.Errorf("the report says %q, %v", about, err)
+	}
+	s.Trace.File = "missing"
+	if _, err := s.Run("fixed-4", 0, 1); err == nil {
+		t.Error("a trace that is missing is no error")
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(small)
+	f.Add("title: x\nworld: {duration: 10s, classes: [{stages: [{on: cpu, service: {mean: 1ms}}]}]}")
+	f.Add("world: *a\n")
+	f.Add("? [a, b]\n: !!binary x")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := Read(strings.NewReader(text), "f.yaml")
+		if err == nil && s.Validate() != nil {
+			t.Errorf("read, but not valid: %v", s.Validate())
+		}
+	})
+}
