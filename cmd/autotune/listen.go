@@ -158,6 +158,8 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		found.ServeHTTP(w, r)
 	case r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		writeList(w, names)
+	case len(names) == 0 && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz"):
+		http.Error(w, "nothing is open yet", http.StatusServiceUnavailable)
 	case r.URL.Path == "/metrics":
 		p.allMetrics().ServeHTTP(w, r)
 	default:
