@@ -8,7 +8,7 @@ TEST_TIMEOUT ?= 10m
 BENCHTIME    ?= 1s
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint fmt postgres picture proof load chaos soak model fuzz flakes
+.PHONY: help demo test bench lint fmt postgres picture proof load chaos soak model swaps theory fuzz flakes
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,12 @@ soak: ## shifting load and random faults for SOAK (default 2m)
 
 model: ## 200,000 random operations against a model of the pool, with the race detector
 	$(FIRE) -race -run TestModel
+
+swaps: ## a thousand hot-swaps under load, with the race detector, however long that takes
+	AUTOTUNE_SWAPS=1000 $(GO) test -race -count=1 -timeout 1h -run Swaps .
+
+theory: ## the simulator and the model against theory at full length (about 3 minutes)
+	AUTOTUNE_FIRE=full $(GO) test -count=1 -timeout 1h ./internal/model ./simulations/plant
 
 fuzz: ## FUZZTIME executions (default 1000000x) of every fuzz target
 	@set -e; for f in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \

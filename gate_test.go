@@ -405,6 +405,7 @@ func TestTheBudgetIsNeverExceededAndWakesWhoWaits(t *testing.T) {
 
 func TestUnmeasuredHoldsAreCountedAllTheSame(t *testing.T) {
 	p := &Pool{epoch: time.Now()}
+	p.gate = newGate(1, p.now)
 	s := &socket{pool: p}
 	l := &ledger{}
 	l.add(s)

@@ -55,7 +55,7 @@ func openBrowser(t *testing.T) *browser {
 	t.Cleanup(cancel)
 	ctx, cancelTab := chromedp.NewContext(ctx)
 	t.Cleanup(cancelTab)
-	ctx, cancelLate := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancelLate := context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(cancelLate)
 	b := &browser{t: t, ctx: ctx}
 	if err := chromedp.Listen(ctx, b.note); err != nil {

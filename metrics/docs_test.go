@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/pgautotune/autotune"
+	watch "github.com/pgautotune/autotune/internal/advice/live"
 	"github.com/pgautotune/autotune/internal/pgtest"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -40,7 +41,7 @@ func markdown() string {
 	var b strings.Builder
 	b.WriteString(`# Metrics
 
-<!-- Made from metrics/table.go by: go test ./metrics -run Documentation -update -->
+<!-- Made from metrics/table.go and internal/advice/live/metrics.go by: go test ./metrics -run Documentation -update -->
 
 ` + "`metrics.Handler(metrics.New(pool, metrics.Options{}))`" + ` serves these to Prometheus. With
 ` + "`Options.Pool`" + ` set, each has the label ` + "`pool`" + ` too. One scrape is one snapshot of the
@@ -62,6 +63,25 @@ board is in ` + "`metrics/grafana`" + `.
 			labels = "`" + strings.Join(m.labels, "`, `") + "`"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind(), labels, m.help)
+	}
+	b.WriteString(`
+## autotune watch
+
+` + "`autotune watch --listen`" + ` serves these instead, about the server that it watches and its
+last answer. They have no label ` + "`pool`" + `.
+
+| name | type | labels | meaning |
+|---|---|---|---|
+`)
+	for _, m := range watch.Table {
+		label, kind := "–", "gauge"
+		if m.Label != "" {
+			label = "`" + m.Label + "`"
+		}
+		if m.Counter {
+			kind = "counter"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.Name, kind, label, m.Help)
 	}
 	b.WriteString(`
 ## OpenTelemetry

@@ -24,7 +24,7 @@ import (
 // checker compares scraped values and remembers which metrics were compared.
 type checker struct {
 	testing.TB
-	tested map[string]bool
+	tested *sync.Map
 }
 
 // expects are the values that series shall have: a number, or a range.
@@ -59,7 +59,7 @@ func (c checker) wrong(got scraped, want expects) string {
 		for series, w := range want {
 			if w != nil {
 				name, _, _ := strings.Cut(series, "{")
-				c.tested[strings.TrimSuffix(strings.TrimSuffix(name, "_count"), "_sum")] = true
+				c.tested.Store(strings.TrimSuffix(strings.TrimSuffix(name, "_count"), "_sum"), true)
 			}
 		}
 	}
@@ -92,7 +92,7 @@ func (c checker) becomes(of *Collector, want expects) {
 // Each metric is made to move by something that happens to a real pool, and has to
 // move by that much. The last check is that none was forgotten.
 func TestEveryMetricMovesByWhatHappens(t *testing.T) {
-	tested := map[string]bool{}
+	tested := &sync.Map{} // names; one of the tests looks from the loop of the controller
 	events := []struct {
 		what string
 		test func(checker)
@@ -121,7 +121,7 @@ func TestEveryMetricMovesByWhatHappens(t *testing.T) {
 		return // -run chose some of them
 	}
 	for _, m := range table {
-		if !tested[m.name] {
+		if _, ok := tested.Load(m.name); !ok {
 			t.Errorf("no event tests the value of %s", m.name)
 		}
 	}

@@ -67,7 +67,7 @@ Contenders: ` + bench.ContenderForms + `.`,
 			fs.Uint64Var(&f.seed, "seed", full.Seed, "`number` that fixes vectors, queries and arrivals")
 			addOutput(fs, &f.output)
 			fs.StringVar(&f.svg, "svg", "", "`folder` for a plot of each workload")
-			fs.StringVar(&f.journal, "journal", "", "`folder` for the journals of the tuned pools")
+			fs.StringVar(&f.journal, "journal", "", "`folder` for the journals of the tuned pools; autotune replay reads them")
 			addListen(fs, &f.listen)
 			for _, name := range []string{"svg", "journal"} {
 				_ = fs.SetAnnotation(name, annotationFile, []string{"true"})
@@ -111,7 +111,7 @@ func (f *benchFlags) run(ctx context.Context, s *session, given func(flag string
 		show.draw(fmt.Sprintf("%s %3.0f %%  %s", bar(done, 24), 100*done, doing))
 	}
 	var page *pages
-	o.Opened = func(name string, pool *autotune.Pool) func() { return page.show(name, pool, nil) }
+	o.Opened = func(name string, pool *autotune.Pool) func() { return page.showPool(name, pool) }
 	plan, err := bench.NewPlan(o)
 	if err != nil {
 		return usagef("Try: autotune bench --help", "bench: %v", err)

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 
 	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/load"
+	"github.com/pgautotune/autotune/journal"
 )
 
 // The demo, in order of use: demo_database.go gets a server and puts vectors into
@@ -70,7 +69,7 @@ DATABASE_URL or PG* by itself.`,
 			fs.IntVar(&o.start, "start", 0, "`connections` the pool starts with (default as pgxpool: 4, or the CPUs if more)")
 			fs.IntVar(&o.fixed, "fixed", 0, "`size` of a plain pgxpool.Pool to compare with, not tuned")
 			addOutput(fs, &o.output)
-			fs.StringVar(&o.journal, "journal", "", "`file` for every observation and decision, as JSON lines")
+			fs.StringVar(&o.journal, "journal", "", "`file` for every observation and decision, as JSON lines; autotune replay reads it")
 			_ = fs.SetAnnotation("journal", annotationFile, []string{"true"})
 			addListen(fs, &o.listen)
 			addChoice(fs, &o.logLevel, "log-level", "`least` that the pool logs to stderr", "off", "error", "warn", "info", "debug")
@@ -134,14 +133,14 @@ func (o *demoOptions) run(ctx context.Context, s *session) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.close()) }()
 
-	var journal *os.File
+	var kept *journal.File
 	if o.journal != "" {
-		if journal, err = os.Create(o.journal); err != nil {
-			return fmt.Errorf("the journal cannot be written: %w", err)
+		if kept, err = journal.Open(o.journal, journal.Options{}); err != nil {
+			return err
 		}
-		defer func() { err = errors.Join(err, journal.Close()) }()
+		defer func() { err = errors.Join(err, kept.Close()) }()
 	}
-	result, err := o.drive(ctx, db, journal, page, show)
+	result, err := o.drive(ctx, db, kept, page, show)
 	if err != nil {
 		return err
 	}

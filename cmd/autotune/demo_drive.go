@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/pgautotune/autotune/internal/load"
+	"github.com/pgautotune/autotune/journal"
 )
 
 const (
@@ -19,11 +19,11 @@ const (
 )
 
 // drive runs the phases one after the other and returns what happened.
-func (o *demoOptions) drive(ctx context.Context, db *demoDatabase, journal *os.File, page *pages, show *screen) (*demoResult, error) {
+func (o *demoOptions) drive(ctx context.Context, db *demoDatabase, kept *journal.File, page *pages, show *screen) (*demoResult, error) {
 	decisions := &decisionLog{}
 	var to io.Writer = decisions
-	if journal != nil {
-		to = io.MultiWriter(decisions, journal)
+	if kept != nil {
+		to = &heardJournal{decisions, kept}
 	}
 	phases := demoPhases(db.data, o.clients)
 	pool, err := o.openSubject(ctx, db, to, show)
@@ -33,7 +33,7 @@ func (o *demoOptions) drive(ctx context.Context, db *demoDatabase, journal *os.F
 	d := &driver{options: o, pool: pool, phases: phases, decisions: decisions, show: show, start: time.Now()}
 	hide := func() {}
 	if tuned, ok := pool.(tunedPool); ok {
-		hide = page.show("", tuned.Pool, nil)
+		hide = page.showPool("", tuned.Pool)
 	}
 	err = d.all(ctx)
 	hide()

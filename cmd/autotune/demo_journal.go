@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/journal"
 )
 
 // decisionLog listens to the tuner through its journal, which misses nothing. It
@@ -19,6 +20,22 @@ type decisionLog struct {
 	changes []decided // guarded by mu
 	err     error     // guarded by mu: the first line not understood
 }
+
+// heardJournal is a journal in files that decisions are heard of, too.
+type heardJournal struct {
+	heard *decisionLog
+	kept  *journal.File
+}
+
+var _ autotune.JournalRotator = (*heardJournal)(nil)
+
+func (j *heardJournal) Write(line []byte) (int, error) {
+	_, _ = j.heard.Write(line) // has no errors
+	return j.kept.Write(line)
+}
+
+// Rotate implements [autotune.JournalRotator].
+func (j *heardJournal) Rotate() (begun bool, err error) { return j.kept.Rotate() }
 
 // decided is one decision and what it found.
 type decided struct {

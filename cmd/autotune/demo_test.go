@@ -164,6 +164,7 @@ func nothingLeft(t *testing.T, conn *pgx.Conn) {
 }
 
 func TestTheDemoOnItsOwnServerInText(t *testing.T) {
+	t.Parallel()
 	got := call(t, map[string]string{"DATABASE_URL": "postgres://nobody:hunter2@192.0.2.1/nowhere"}, "demo", "--duration", "3s", "--vectors", "500", "--clients", "8")
 	if got.code != exitDone {
 		t.Fatalf("exit %d: %s", got.code, got.stderr)
@@ -187,6 +188,7 @@ func TestTheDemoOnItsOwnServerInText(t *testing.T) {
 }
 
 func TestAFixedPoolStaysAsItIs(t *testing.T) {
+	t.Parallel()
 	got := call(t, nil, "demo", "--dsn", pgtest.DSN(t), "--duration", "3s", "--vectors", "500", "--clients", "12", "--fixed", "3", "--output=json")
 	if got.code != exitDone {
 		t.Fatalf("exit %d: %s", got.code, got.stderr)
@@ -203,6 +205,7 @@ func TestAFixedPoolStaysAsItIs(t *testing.T) {
 }
 
 func TestTheDemoRefusesWhatIsNotItsOwn(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, setUp, says, check string }{
 		{"no pgvector", "drop extension vector", "run CREATE EXTENSION vector", "select count(*) = 0 from pg_extension where extname = 'vector'"},
 		{"a foreign schema", "create schema autotune_demo; create table autotune_demo.items (precious int)", "did not make", "select count(*) = 1 from pg_attribute where attname = 'precious'"},
@@ -231,6 +234,7 @@ func TestTheDemoRefusesWhatIsNotItsOwn(t *testing.T) {
 }
 
 func TestPGVectorInASchemaOfItsOwnIsFound(t *testing.T) {
+	t.Parallel()
 	dsn := pgtest.DSN(t)
 	execute(t, connect(t, dsn), `drop extension vector; create schema "my ext"; create extension vector schema "my ext"`)
 	if got := call(t, nil, "demo", "--dsn", dsn, "--duration", "2s", "--vectors", "200", "--clients", "4"); got.code != exitDone {
@@ -240,6 +244,7 @@ func TestPGVectorInASchemaOfItsOwnIsFound(t *testing.T) {
 
 // failing requests must not pass for a good demo.
 func TestADemoInWhichRequestsFailEnds1(t *testing.T) {
+	t.Parallel()
 	dsn := pgtest.DSN(t)
 	// The data is loaded by COPY, which rules leave alone.
 	execute(t, connect(t, dsn), `
@@ -315,6 +320,7 @@ func (p *process) interrupt(t *testing.T, sig os.Signal) {
 }
 
 func TestAnInterruptedDemoLeavesNothingInADatabase(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, vectors, at string
 		sig               os.Signal
@@ -336,6 +342,7 @@ func TestAnInterruptedDemoLeavesNothingInADatabase(t *testing.T) {
 }
 
 func TestAnInterruptedDemoLeavesNoServer(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(pgtest.EnvDatabase) != "" {
 		t.Skip("needs the demo's own server")
 	}

@@ -12,9 +12,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
 	"github.com/pgautotune/autotune/dashboard"
+	"github.com/pgautotune/autotune/internal/advice"
+	"github.com/pgautotune/autotune/internal/advice/live"
+	"github.com/pgautotune/autotune/metrics"
 )
 
 // addListen defines --listen, alike for all commands that have a page.
@@ -36,10 +40,12 @@ type pages struct {
 	shown []*shownPage // guarded by mu: in order of coming
 }
 
+// shownPage is what is below one name.
 type shownPage struct {
 	name    string
-	handler *dashboard.Handler
-	prefix  http.Handler
+	handler http.Handler // sees paths without the name
+	metrics prometheus.Collector
+	end     func()
 }
 
 // Bounds of a request; a stream of events bounds each event itself.
@@ -89,9 +95,8 @@ func listen(ctx context.Context, command, address string, note func(format strin
 	return p, nil
 }
 
-// show adds the page of a pool, at the root when the name is "", else below its
-// name. The returned function takes it away again. metrics may be nil.
-func (p *pages) show(name string, source dashboard.Source, metrics http.Handler) (hide func()) {
+// showPool adds the page of a pool with its metrics, see show.
+func (p *pages) showPool(name string, pool dashboard.Source) (hide func()) {
 	if p == nil {
 		return func() {}
 	}
@@ -99,10 +104,30 @@ func (p *pages) show(name string, source dashboard.Source, metrics http.Handler)
 	if title == "" {
 		title = "demo"
 	}
-	page := &shownPage{name: name, handler: dashboard.New(source, dashboard.Options{Name: title, Metrics: metrics})}
-	page.prefix = page.handler
-	if name != "" {
-		page.prefix = http.StripPrefix("/"+name, page.handler)
+	c := metrics.New(pool, metrics.Options{Pool: name})
+	page := dashboard.New(pool, dashboard.Options{Name: title, Metrics: metrics.Handler(c)})
+	return p.show(&shownPage{name, page, c, page.Close})
+}
+
+// showWatch adds the page of a watch.
+func (p *pages) showWatch(w *watcher) {
+	if p == nil {
+		return
+	}
+	text := func(a *advice.Advice) string {
+		var b strings.Builder
+		_ = writeRecommendation(&b, a, style{}) // a builder has no errors
+		return b.String()
+	}
+	c := live.NewCollector(w)
+	p.show(&shownPage{"", live.New(w, live.Options{Text: text, Metrics: metrics.Handler(c)}), c, func() {}})
+}
+
+// show adds a page, at the root when its name is "", else below the name. The
+// returned function takes it away again and ends it.
+func (p *pages) show(page *shownPage) (hide func()) {
+	if page.name != "" {
+		page.handler = http.StripPrefix("/"+page.name, page.handler)
 	}
 	p.mu.Lock()
 	p.shown = append(p.shown, page)
@@ -116,7 +141,7 @@ func (p *pages) show(name string, source dashboard.Source, metrics http.Handler)
 			}
 		}
 		p.mu.Unlock()
-		page.handler.Close()
+		page.end()
 	}
 }
 
@@ -133,6 +158,10 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		found.ServeHTTP(w, r)
 	case r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		writeList(w, names)
+	case len(names) == 0 && (r.URL.Path == "/healthz" || r.URL.Path == "/readyz"):
+		http.Error(w, "nothing is open yet", http.StatusServiceUnavailable)
+	case r.URL.Path == "/metrics":
+		p.allMetrics().ServeHTTP(w, r)
 	default:
 		http.Error(w, "no pool of this name is open now; see /", http.StatusNotFound)
 	}
@@ -145,10 +174,21 @@ func (p *pages) find(path string) (found http.Handler, names []string) {
 	for _, s := range p.shown {
 		names = append(names, s.name)
 		if s.name == "" || path == "/"+s.name || strings.HasPrefix(path, "/"+s.name+"/") {
-			found = s.prefix
+			found = s.handler
 		}
 	}
 	return found, names
+}
+
+// allMetrics are those of all pages together; each has its name in the label pool.
+func (p *pages) allMetrics() http.Handler {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var all []prometheus.Collector
+	for _, s := range p.shown {
+		all = append(all, s.metrics)
+	}
+	return metrics.Handler(all...)
 }
 
 func isHere(host string) bool {
@@ -187,7 +227,7 @@ func (p *pages) close() {
 	p.shown = nil
 	p.mu.Unlock()
 	for _, s := range shown {
-		s.handler.Close()
+		s.end()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()

@@ -6,11 +6,16 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/advice"
+	"github.com/pgautotune/autotune/internal/pgtest"
 )
 
 // noted collects what a command says on stderr.
@@ -98,7 +103,8 @@ func TestAnAddressThatCannotBeIsSaid(t *testing.T) {
 		t.Errorf("no address: %v, %v", p, err)
 	}
 	var none *pages
-	none.show("", still{}, nil)()
+	none.showPool("", still{})()
+	none.showWatch(nil)
 	none.close()
 }
 
@@ -112,8 +118,14 @@ func TestPagesComeAndGo(t *testing.T) {
 	if code, body := fetch(t, root+"/", ""); code != 200 || !strings.Contains(body, "No tuned pool") {
 		t.Errorf("%d %s", code, body)
 	}
-	hide := p.show("search.autotune-4", still{}, nil)
-	p.show("search.autotune-40", still{}, nil)
+	hide := p.showPool("search.autotune-4", still{})
+	p.showPool("search.autotune-40", still{})
+	if code, body := fetch(t, root+"/metrics", ""); code != 200 || series(t, body, `autotune_limit_connections{pool="search.autotune-4"}`) != 4 || series(t, body, `autotune_limit_connections{pool="search.autotune-40"}`) != 4 {
+		t.Errorf("all metrics: %d %s", code, body)
+	}
+	if code, body := fetch(t, root+"/search.autotune-40/metrics", ""); code != 200 || strings.Contains(body, `pool="search.autotune-4"`) {
+		t.Errorf("the metrics of one: %d %s", code, body)
+	}
 	if code, body := fetch(t, root+"/", ""); code != 200 || strings.Count(body, `<a href="search.autotune-4`) != 2 {
 		t.Errorf("%d %s", code, body)
 	}
@@ -126,7 +138,7 @@ func TestPagesComeAndGo(t *testing.T) {
 	if code, _ := fetch(t, root+"/search.autotune-4/", ""); code != 404 {
 		t.Errorf("hidden: %d", code)
 	}
-	p.show("", still{}, nil)
+	p.showPool("", still{})
 	if code, body := fetch(t, root+"/", ""); code != 200 || !strings.Contains(body, "app.js") {
 		t.Errorf("at the root: %d %s", code, body)
 	}
@@ -139,7 +151,7 @@ func TestAPageEndsWithItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.show("", still{}, nil)
+	p.showPool("", still{})
 	got, err := http.Get(p.URL + "events") // a viewer that stays
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +171,12 @@ func TestAPageEndsWithItsContext(t *testing.T) {
 
 // The page of a demo is there while the load runs, and says nothing secret.
 func TestADemoShowsItsPage(t *testing.T) {
-	p := spawn(t, "demo", "--vectors", "300", "--duration", "6s", "--clients", "8", "--listen", ":0")
+	t.Parallel()
+	kept := filepath.Join(t.TempDir(), "demo.jsonl")
+	if err := os.WriteFile(kept, []byte("from before\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := spawn(t, "demo", "--vectors", "300", "--duration", "6s", "--clients", "8", "--listen", ":0", "--journal", kept)
 	p.until(t, "live page: ")
 	_, address, _ := strings.Cut(strings.TrimSpace(p.seen.String()[strings.LastIndex(p.seen.String(), "live page: "):]), "live page: ")
 	p.until(t, "phase 2 of 5")
@@ -167,13 +184,111 @@ func TestADemoShowsItsPage(t *testing.T) {
 	if code != 200 || !strings.Contains(page, "app.js") {
 		t.Fatalf("%d %s", code, page)
 	}
-	for path, want := range map[string]string{"healthz": "ok", "readyz": "ok"} {
+	for path, want := range map[string]string{"healthz": "ok", "readyz": "ok", "metrics": "# HELP autotune_"} {
 		if code, body := fetch(t, address+path, ""); code != 200 || !strings.HasPrefix(body, want) {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
 	}
+	if _, body := fetch(t, address+"metrics", ""); series(t, body, "autotune_arrivals_total") < 1 || series(t, body, "autotune_limit_connections") < 1 {
+		t.Errorf("the metrics of a pool in use:\n%s", body)
+	}
 	p.until(t, "")
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("%v:\n%s", err, p.seen.String())
+	}
+	// Its journal replays, and the file that was there is still there.
+	if got := call(t, nil, "replay", kept); got.code != exitDone {
+		t.Errorf("exit %d: %s%s", got.code, got.stdout, got.stderr)
+	}
+	if before, _ := filepath.Glob(filepath.Join(filepath.Dir(kept), "demo-*.jsonl")); len(before) != 1 {
+		t.Errorf("the earlier file has become %q", before)
+	}
+}
+
+// series is the value of a series in a page of metrics; -1 if it is not there.
+func series(t *testing.T, page, name string) float64 {
+	t.Helper()
+	for line := range strings.Lines(page) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+	}
+	return -1
+}
+
+// A watch answers on its page what it says on stdout.
+func TestAWatchShowsItsAnswer(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.DSN(t)
+	client := connect(t, dsn)
+	execute(t, client, "set application_name = 'watched'; begin") // one connection in use, idle in its transaction
+	p := spawn(t, "watch", "--dsn", dsn, "--application", "watched", "--every", "1s", "--listen", ":0")
+	p.until(t, "live page: ")
+	_, address, _ := strings.Cut(strings.TrimSpace(p.seen.String()), "live page: ")
+	for deadline := time.Now().Add(patience); ; { // it is said where the page is just before it is there
+		code, body := fetch(t, address+"healthz", "")
+		if code == 200 {
+			break
+		}
+		if code != http.StatusServiceUnavailable || time.Now().After(deadline) {
+			t.Fatalf("healthz at the start: %d %s", code, body)
+		}
+	}
+	var page string
+	for deadline := time.Now().Add(patience); ; {
+		if _, page = fetch(t, address+"metrics", ""); series(t, page, "autotune_watch_answers_total") >= 3 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no three answers:\n%s", page)
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	for name, want := range map[string][2]float64{
+		"autotune_watch_open_connections":                      {1, 1},
+		"autotune_watch_in_use_connections":                    {0.99, 1.01},
+		`autotune_watch_backends{state="idle_in_transaction"}`: {0.5, 1.01}, // at first it was turning
+		`autotune_watch_backends{state="computing"}`:           {0, 0.01},
+		"autotune_watch_recommendation_known":                  {1, 1},
+		"autotune_watch_recommendation_lower_connections":      {1, 10_000},
+		"autotune_watch_recommendation_target_connections":     {1, 10_000},
+		"autotune_watch_recommendation_upper_connections":      {1, 10_000},
+		"autotune_watch_server_max_connections":                {10, 10_000},
+		"autotune_watch_observation_errors_total":              {0, 1000},
+		"autotune_watch_looks_total":                           {3, 1e6},
+		"autotune_watch_answer_interval_seconds":               {1, 1},
+		"autotune_watch_last_look_timestamp_seconds":           {float64(time.Now().Add(-patience).Unix()), float64(time.Now().Unix() + 1)},
+	} {
+		if v := series(t, page, name); v < want[0] || v > want[1] {
+			t.Errorf("%s is %v, want %v", name, v, want)
+		}
+	}
+	code, body := fetch(t, address+"answer.json", "")
+	if a := decode[advice.Advice](t, body); code != 200 || !a.Size.Known || a.Question.Filter.Application != "watched" {
+		t.Errorf("%d %s", code, body)
+	}
+	for path, want := range map[string]string{"": "<pre tabindex=\"0\">", "healthz": "ok", "readyz": "ok", "style.css": "color-scheme"} {
+		if code, body := fetch(t, address+path, ""); code != 200 || !strings.Contains(body, want) {
+			t.Errorf("/%s: %d %s", path, code, body)
+		}
+		hidesPassword(t, dsn, body)
+	}
+	if code, _ := fetch(t, address+"events", ""); code != 404 {
+		t.Errorf("what is not there: %d", code)
+	}
+	hidesPassword(t, dsn, page)
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	p.until(t, "")
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("%v:\n%s", err, p.seen.String())
+	}
+	if !strings.Contains(p.stdout.String(), "max ") {
+		t.Errorf("stdout: %s", p.stdout.String())
 	}
 }

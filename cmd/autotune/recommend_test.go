@@ -195,6 +195,7 @@ func TestRecommendAgainstARealServer(t *testing.T) {
 }
 
 func TestWatchWritesDecisionsAndEndsOnSIGINT(t *testing.T) {
+	t.Parallel()
 	dsn := pgtest.DSN(t)
 	self, err := os.Executable()
 	if err != nil {

@@ -88,6 +88,7 @@ func flushed(path string) (n int) {
 }
 
 func TestARoleWithFewRightsRecordsWhatItMaySeeAndSaysWhatNot(t *testing.T) {
+	t.Parallel()
 	dsn := pgtest.DSN(t)
 	ctx := t.Context()
 	admin, err := pgx.Connect(ctx, dsn)

@@ -30,15 +30,16 @@ func replayCommand() *command {
 decision, bit for bit, with the one that was recorded. It ends 3 if any differs, and shows
 the first ones: then the journal was changed, or another version of autotune wrote it.
 
-A journal that was rotated is given as its pieces, oldest first; they may be gzipped, and -
-is stdin. A last line that a crash cut off is left out, and said.
+A journal that autotune rotated is given as its files, in any number: each begins with what
+the controller remembered, and replays alone. One that another program rotated is given as
+its pieces, oldest first. They may be gzipped, and - is stdin. A last line that a crash cut off is left out, and said.
 
 With --what-if it also shows where another configuration would have decided otherwise on
 what was seen. What would have been seen then, no journal tells: the observations stay
 those of the recorded pool. Keys: ` + strings.Join(replay.Keys(), ", ") + `.`,
 		example: []string{
 			"autotune replay journal.jsonl",
-			"autotune replay journal-1.jsonl.gz journal.jsonl",
+			"autotune replay journal-*.jsonl journal.jsonl",
 			"autotune replay journal.jsonl --what-if ceiling=20 --what-if objective=latency",
 		},
 		flags: func(fs *pflag.FlagSet) runner {

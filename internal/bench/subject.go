@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/load"
 	"github.com/pgautotune/autotune/internal/sizing"
+	"github.com/pgautotune/autotune/journal"
 )
 
 // subject is a contender's pool in one workload.
@@ -35,7 +35,7 @@ type subject struct {
 const ordinalBits = 40
 
 // newSubject makes what outlives a slice.
-func newSubject(ctx context.Context, c contender, index int, db *database, ceiling int, journal string) (*subject, error) {
+func newSubject(ctx context.Context, c contender, index int, db *database, ceiling int, journalAt string) (*subject, error) {
 	s := &subject{contender: c, db: db, next: uint64(index) << ordinalBits}
 	switch c.kind {
 	case limited:
@@ -46,10 +46,10 @@ func newSubject(ctx context.Context, c contender, index int, db *database, ceili
 			return nil, err
 		}
 		cfg := &autotune.Config{Pool: pool, Start: min(c.size, ceiling), Ceiling: ceiling}
-		if journal != "" {
-			file, err := os.Create(journal)
+		if journalAt != "" {
+			file, err := journal.Open(journalAt, journal.Options{}) // an earlier one is put aside
 			if err != nil {
-				return nil, fmt.Errorf("the journal cannot be written: %w", err)
+				return nil, err
 			}
 			s.journal, cfg.Journal = file, file
 		}

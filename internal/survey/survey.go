@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -50,7 +51,7 @@ type Surveyor struct {
 	begin   time.Time
 	lastCPU time.Time
 	spent   []time.Duration // of the last looks
-	failed  int
+	failed  atomic.Int64
 
 	// Known is what does not change from look to look.
 	Known advice.Recording
@@ -140,7 +141,7 @@ func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) err
 				return nil
 			}
 		default:
-			s.failed++
+			s.failed.Add(1)
 			if time.Since(last) > patience {
 				return fmt.Errorf("the server has not answered for %s: %w", patience, err)
 			}
@@ -151,11 +152,14 @@ func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) err
 
 // Unseen are sentences about what this survey could not see.
 func (s *Surveyor) Unseen() (list []string) {
-	if s.failed > 0 {
-		list = append(list, fmt.Sprintf("%d looks failed or came too late; what happened meanwhile is missing.", s.failed))
+	if n := s.failed.Load(); n > 0 {
+		list = append(list, fmt.Sprintf("%d looks failed or came too late; what happened meanwhile is missing.", n))
 	}
 	return list
 }
+
+// Failed is how many looks failed or came too late. It is safe for concurrent use.
+func (s *Surveyor) Failed() int64 { return s.failed.Load() }
 
 // Refresh reads again what seldom changes.
 func (s *Surveyor) Refresh(ctx context.Context) error {

@@ -25,11 +25,15 @@ const maxLine = 1 << 20
 // headerStart begins the first line of a journal, however it is cut.
 const headerStart = `{"autotune_journal":`
 
-// Header is what a tuner writes when it starts.
+// Header is what a tuner writes when it starts, and again into each further file
+// when it rotates its journal by itself.
 type Header struct {
 	Version int               `json:"autotune_journal"`
 	Start   time.Time         `json:"start"`
 	Config  controller.Config `json:"config"`
+	// State is what the tuner remembered when the file began; absent where it
+	// remembered nothing.
+	State *controller.State `json:"state,omitempty"`
 }
 
 // Entry is one look and what was decided on it.
@@ -42,9 +46,12 @@ type Entry struct {
 type Record struct {
 	Entry
 	Header *Header // of the tuner
-	Fresh  bool    // the first entry of a tuner: its memory is empty
-	File   string
-	Line   int64
+	Fresh  bool    // the first entry of a tuner
+	// State is what the tuner remembered before this entry, where the journal
+	// tells: at the start of a tuner, and after a header that holds it.
+	State *controller.State
+	File  string
+	Line  int64
 }
 
 // Reader reads the journal of one tuner or of several in turn, from one file or
@@ -52,7 +59,9 @@ type Record struct {
 //
 // A header begins a tuner, unless it repeats that of the tuner before: then a
 // rotation wrote it and the tuner goes on. The same holds where a file begins
-// without one. Memory does not grow with the files.
+// without one. A header with a state needs nothing before it: such a piece replays
+// alone, and a missing one in between does no harm. Memory does not grow with the
+// files.
 type Reader struct {
 	files []File
 	at    int // the file that is read
@@ -63,6 +72,9 @@ type Reader struct {
 
 	header    *Header
 	fresh     bool
+	state     *controller.State // of the next entry, where a header told it
+	again     bool              // a header without a state was repeated
+	last      time.Duration     // of the entry before
 	truncated []string
 	tuners    int
 }
@@ -218,8 +230,11 @@ func (r *Reader) parse(b []byte) (record Record, found bool, err error) {
 	case r.header == nil:
 		return record, false, r.fail("the journal does not begin with its header; if it was rotated, give the pieces before this one too, oldest first")
 	}
-	record = Record{Entry: Entry{*line.Observation, *line.Decision}, Header: r.header, Fresh: r.fresh, File: r.name, Line: r.line}
-	r.fresh = false
+	if r.again && line.Observation.At <= r.last {
+		r.state = &controller.State{} // the first piece after later ones: its tuner remembered nothing
+	}
+	record = Record{Entry: Entry{*line.Observation, *line.Decision}, Header: r.header, Fresh: r.fresh, State: r.state, File: r.name, Line: r.line}
+	r.fresh, r.state, r.again, r.last = false, nil, false, line.Observation.At
 	return record, true, nil
 }
 
@@ -232,9 +247,13 @@ func (r *Reader) parseHeader(b []byte) error {
 		return r.fail("the journal is of version %d; this program reads version %d", h.Version, Version)
 	}
 	if r.header != nil && r.header.Start.Equal(h.Start) && r.header.Config == h.Config {
+		r.state, r.again = h.State, h.State == nil
 		return nil // a rotation repeats it
 	}
-	r.header, r.fresh = &h, true
+	r.header, r.fresh, r.state, r.again = &h, true, h.State, false
+	if r.state == nil {
+		r.state = &controller.State{}
+	}
 	r.tuners++
 	return nil
 }

@@ -30,7 +30,7 @@ func journal(t testing.TB, looks int, begin time.Time) []byte {
 			t.Fatal(err)
 		}
 	}
-	write(Header{Version, begin, cfg})
+	write(Header{Version: Version, Start: begin, Config: cfg})
 	var (
 		state controller.State
 		c     controller.Counters
@@ -126,6 +126,82 @@ func TestPiecesOfARotatedJournalAreOneTuner(t *testing.T) {
 		if err != nil || res.Tuners != 1 || res.Looks != 90 || res.Different != 0 {
 			t.Errorf("%s: %v, %d tuners, %d looks, %d different", name, err, res.Tuners, res.Looks, res.Different)
 		}
+	}
+}
+
+// rotated cuts a journal into pieces as a tuner does that rotates by itself: each
+// begins with the memory of that moment.
+func rotated(t testing.TB, whole []byte, at ...int) (pieces [][]byte) {
+	t.Helper()
+	all := lines(whole)
+	var h Header
+	if err := json.Unmarshal(all[0], &h); err != nil {
+		t.Fatal(err)
+	}
+	var state controller.State
+	piece := bytes.Clone(all[0])
+	for i, line := range all[1 : len(all)-1] {
+		if len(at) > 0 && i == at[0] {
+			h.State, at = &state, at[1:]
+			header, err := json.Marshal(h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pieces, piece = append(pieces, piece), append(header, '\n')
+		}
+		var e Entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatal(err)
+		}
+		state, _ = controller.Step(h.Config, state, e.Observation)
+		piece = append(piece, line...)
+	}
+	return append(pieces, piece)
+}
+
+func TestAPieceWithTheMemoryInItsHeaderReplaysAlone(t *testing.T) {
+	pieces := rotated(t, journal(t, 90, start), 7, 40, 41)
+	named := func(of ...int) (files []File) {
+		for _, i := range of {
+			files = append(files, file(string(rune('a'+i)), pieces[i]))
+		}
+		return files
+	}
+	for _, c := range []struct {
+		name  string
+		files []File
+		looks int64
+	}{
+		{"the first", named(0), 7},
+		{"the second", named(1), 33},
+		{"the last", named(3), 49},
+		{"all", named(0, 1, 2, 3), 90},
+		{"one missing in between", named(0, 1, 3), 89},
+		{"the first missing", named(1, 2, 3), 83},
+		{"the newest first", named(3, 2, 1, 0), 90},
+	} {
+		for name, o := range map[string]Options{"": {}, ", what if nothing": {WhatIf: func(*controller.Config) {}}} {
+			res, err := run(t, o, c.files...)
+			if err != nil || res.Tuners != 1 || res.Looks != c.looks || res.Different != 0 || res.Otherwise != 0 || res.Reasons != 0 {
+				t.Errorf("%s%s: %v, %+v", c.name, name, err, res)
+			}
+		}
+	}
+	// Without its memory, a piece is that of another tuner.
+	var h map[string]json.RawMessage
+	header, rest, _ := bytes.Cut(pieces[3], []byte("\n"))
+	if err := json.Unmarshal(header, &h); err != nil {
+		t.Fatal(err)
+	}
+	delete(h, "state")
+	bare, _ := json.Marshal(h)
+	if res, err := run(t, Options{}, file("j", append(append(bare, '\n'), rest...))); err != nil || res.Different == 0 {
+		t.Errorf("without the memory: %v, %+v", err, res)
+	}
+	// A memory that was changed is found even where no decision differs for it.
+	wrong := bytes.Replace(pieces[2], []byte(`"SeenAt":`), []byte(`"SeenAt":1`), 1)
+	if res, err := run(t, Options{}, append(named(0, 1), file("x", wrong))...); err != nil || res.Different == 0 || res.Differences[0].Fields[0].Name != "memory in the header" {
+		t.Errorf("a changed memory: %v, %+v", err, res.Differences)
 	}
 }
 
@@ -237,6 +313,7 @@ func TestEveryKeyOfTheConfigurationCanBeSet(t *testing.T) {
 func FuzzReader(f *testing.F) {
 	small := journal(f, 2, start)
 	f.Add(small)
+	f.Add(bytes.Join(rotated(f, journal(f, 12, start), 5), nil))
 	f.Add(small[:len(small)-9])
 	f.Add(append(bytes.Clone(small[:len(small)-9]), small...))
 	f.Add([]byte(`{"autotune_journal":1}` + "\n" + `{"observation":{},"decision":{}}`))

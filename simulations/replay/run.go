@@ -3,12 +3,14 @@ package replay
 import (
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"reflect"
 	"slices"
 	"time"
 
 	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/simulations/trace"
 )
 
 // Options say what to replay with.
@@ -103,7 +105,7 @@ func Run(r *Reader, o Options) (Result, error) {
 		if rec.Fresh {
 			res.Span += last - first
 			first, last = rec.Observation.At, rec.Observation.At
-			state, other, config = controller.State{}, controller.State{}, rec.Header.Config
+			config = rec.Header.Config
 			if o.WhatIf != nil {
 				o.WhatIf(&config)
 				if err := possible(config); err != nil {
@@ -111,11 +113,26 @@ func Run(r *Reader, o Options) (Result, error) {
 				}
 			}
 		}
+		if rec.State != nil {
+			// Where nothing is missing before it, a header repeats what the replay
+			// has come to, and the other configuration goes on with its own memory.
+			goesOn := !rec.Fresh && state.Looks == rec.State.Looks
+			if goesOn && state != *rec.State {
+				res.Different++
+				keepFields(&res.Differences, o.Keep, &rec, rec.Decision, []Field{{"memory in the header", short(rec.State), short(&state)}})
+			}
+			if !goesOn {
+				other = *rec.State
+			}
+			state = *rec.State
+		}
 		res.Looks++
 		last = max(last, rec.Observation.At)
 
 		var d controller.Decision
-		state, d = controller.Step(rec.Header.Config, state, rec.Observation)
+		if state, d, err = step(&rec, rec.Header.Config, state); err != nil {
+			return res, err
+		}
 		res.Recorded.add(&rec.Observation, &rec.Decision)
 		if !reflect.DeepEqual(d, rec.Decision) {
 			res.Different++
@@ -124,7 +141,9 @@ func Run(r *Reader, o Options) (Result, error) {
 		if o.WhatIf == nil {
 			continue
 		}
-		other, d = controller.Step(config, other, rec.Observation)
+		if other, d, err = step(&rec, config, other); err != nil {
+			return res, err
+		}
 		res.WhatIf.add(&rec.Observation, &d)
 		switch was := rec.Decision; {
 		case d.Action != was.Action || d.Limit != was.Limit || d.Max != was.Max || d.Min != was.Min:
@@ -134,6 +153,18 @@ func Run(r *Reader, o Options) (Result, error) {
 			res.Reasons++
 		}
 	}
+}
+
+// step is one decision. The memory in a header is written by the controller and
+// trusted by it; one that was damaged may take it anywhere.
+func step(rec *Record, c controller.Config, s controller.State) (next controller.State, d controller.Decision, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &trace.Error{File: rec.File, Line: rec.Line, Reason: fmt.Sprintf("the controller cannot go on from the memory in the header: %v; the journal is damaged, or of another version of autotune", r)}
+		}
+	}()
+	next, d = controller.Step(c, s, rec.Observation)
+	return next, d, nil
 }
 
 // possible tells whether a pool can be configured so.
@@ -149,8 +180,22 @@ func possible(c controller.Config) error {
 
 func keep(to *[]Difference, most int, rec *Record, d controller.Decision) {
 	if len(*to) < most {
-		*to = append(*to, Difference{rec.File, rec.Line, rec.Observation.Gauges.Limit, rec.Decision, d, fields(rec.Decision, d)})
+		keepFields(to, most, rec, d, fields(rec.Decision, d))
 	}
+}
+
+func keepFields(to *[]Difference, most int, rec *Record, d controller.Decision, differ []Field) {
+	if len(*to) < most {
+		*to = append(*to, Difference{rec.File, rec.Line, rec.Observation.Gauges.Limit, rec.Decision, d, differ})
+	}
+}
+
+// short names a memory by a hash: it has thousands of numbers.
+func short(s *controller.State) string {
+	text, _ := json.Marshal(s) // read from JSON, or made of finite numbers
+	h := fnv.New64a()
+	_, _ = h.Write(text)
+	return fmt.Sprintf("%016x", h.Sum64())
 }
 
 // fields lists what differs between two decisions, the size and action first.
