@@ -68,6 +68,11 @@ const (
 	// throughput can tell of another load.
 	glanceAfter = time.Second
 
+	// shortestQuery is less than any round trip to a server takes, over loopback
+	// too. Connections held for less did not ask it anything, and how soon they
+	// come back says nothing about it.
+	shortestQuery = 50 * time.Microsecond
+
 	// steadyQueue is how long callers queue without a break before the load
 	// counts as one that does not vary: a closed loop, or overload.
 	steadyQueue = 2 * time.Second

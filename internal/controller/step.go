@@ -7,6 +7,7 @@ package controller
 
 import (
 	"math"
+	"time"
 
 	"github.com/pgautotune/autotune/internal/model"
 	"github.com/pgautotune/autotune/internal/sizing"
@@ -32,7 +33,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	usable = usable && !first
 	// A limit that was just moved makes levels of its own, filling up or draining;
 	// a queue that stays makes a single one.
-	if usable && s.Limit == s.LimitBefore && s.Learn.saturatedFor(s.At) < steadyQueue {
+	if usable && s.Limit == s.LimitBefore && s.Learn.saturatedFor(s.At) < steadyQueue && w.ServiceTime >= time.Duration(w.Completions)*shortestQuery {
 		s.Occupancy.Add(o.At, &s.Counters.Levels, &o.Counters.Levels)
 	}
 	s.Looks++
