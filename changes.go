@@ -23,6 +23,8 @@ type CurvePoint = controller.Point
 // makes ten a second, so a reader may come every ten seconds. 64 are about 60 kB.
 const changesKept = 64
 
+const flipsToldEvery = time.Minute
+
 // changes keeps the last changes and the curve behind them. It is safe for
 // concurrent use.
 type changes struct {
@@ -45,6 +47,13 @@ func (c *changes) note(at time.Time, obs *Observation, d *Decision) {
 			d.Limit != last.Decision.Limit || d.Max != last.Decision.Max || d.Min != last.Decision.Min
 	}
 	if c.n > 0 && same && !moves {
+		return
+	}
+	// A queue that comes and goes flips the reason for holding many times a
+	// second: the pair is told once a minute.
+	before := &c.ring[(c.n+changesKept-1)%changesKept]
+	if c.n > 1 && !moves && d.Action == controller.Hold && last.Decision.Action == controller.Hold &&
+		d.Reason == before.Decision.Reason && at.Sub(last.At) < flipsToldEvery {
 		return
 	}
 	c.n++

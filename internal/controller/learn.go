@@ -29,6 +29,8 @@ type Learner struct {
 	Duels     int              // limits measured once more to tell two apart
 	Refined   int              // limits measured between others
 	BrokenOff time.Duration    // when the queue of an unfinished episode went away; 0: not so
+	Relearns  bool             // the episode doubts a knee that was known
+	Doubted   bool             // and was broken off: until it goes on, that knee is the best guess
 	Resumed   bool             // the episode goes on after that, and its first trial is a check
 	Low       int              // no limit below this is worth trying in this episode
 	Trials    int              // limits measured in this episode
@@ -183,6 +185,8 @@ func (l *Learner) crowd(w window, est model.Estimate) bool {
 // bursts shorter than an episode is learned over several of them.
 func (l *Learner) begin(at time.Duration, limit, low int) move {
 	l.Episode, l.Verify, l.Recalled, l.Drifted, l.Base, l.IdleFor = true, false, 0, false, limit, 0
+	l.Relearns = l.Known || l.Doubted
+	l.Known = false
 	l.Resumed = l.Trials > 0 && l.BrokenOff > 0 && at-l.BrokenOff < resumeWithin
 	l.BrokenOff = 0
 	if !l.Resumed {
@@ -357,7 +361,7 @@ func (l *Learner) came(n int) sizing.Reason {
 // rest stays at a limit from now on: it is watched from an empty store, and
 // another one is tried in a while.
 func (l *Learner) rest(at time.Duration) {
-	l.Known = true
+	l.Known, l.Doubted = true, false
 	l.Store.HalfLife = storeHalfLife
 	l.Store.Forget(0) // what is known of the noise stays
 	l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
@@ -412,6 +416,7 @@ func (l *Learner) settle(at time.Duration) move {
 		return move{limit: l.Base, reason: sizing.Steady}
 	}
 	l.Known = false
+	l.Doubted = l.Relearns
 	l.BrokenOff = at
 	n := l.Current.N
 	if best := l.best(); best >= 0 {

@@ -48,7 +48,7 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	if o.Gauges.Connecting > 0 || o.Gauges.InUse+o.Gauges.Idle < d.Limit {
 		return // what is allowed already is not open yet
 	}
-	if s.Learn.Known && !s.otherQueries(w) {
+	if (s.Learn.Known || s.Learn.Doubted) && !s.otherQueries(w) {
 		return
 	}
 	opened := d.Limit - d.Limit/4

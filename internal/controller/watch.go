@@ -32,7 +32,6 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	t := l.Window
 	l.Window = Trial{}
 	if l.Store.Add(at, t.InUse/t.Seconds, t.Completions, t.Seconds) != model.Unchanged && at >= l.DriftAt {
-		l.Known = false
 		m := l.begin(at, limit, low)
 		l.Drifted = true
 		m.reason = sizing.CapacityChanged
@@ -122,7 +121,6 @@ func (l *Learner) apart(t *Trial) (apart, doubt float64) {
 // changed starts learning afresh, with what the new load was seen to give at the
 // limit in force.
 func (l *Learner) changed(cfg Config, at time.Duration, t Trial, limit, low, high int, callers float64, est model.Estimate) move {
-	l.Known = false
 	m := l.begin(at, limit, low)
 	l.Current = t
 	l.Current.N = limit
@@ -190,7 +188,6 @@ func (l *Learner) verified(at time.Duration) move {
 		return move{limit: l.Base, reason: sizing.ServerSaturated}
 	}
 	if gain > math.Log(farLeast)+2*doubt { // so much more is another curve than the one that was learned
-		l.Known = false
 		m := l.begin(at, other.N, 1)
 		m.reason = sizing.CapacityChanged
 		return m
