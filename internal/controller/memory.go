@@ -35,7 +35,8 @@ type Memory struct {
 }
 
 // at is the throughput that the remembered curve has at limit n: straight in logs
-// between its trials. ok is false outside of them, where it says nothing.
+// between its trials, in proportion somewhat below them. ok is false beyond, where
+// it says nothing.
 func (m *Memory) at(n int) (x float64, ok bool) {
 	for i := range m.Trials {
 		switch above := int(m.N[i]); {
@@ -43,8 +44,8 @@ func (m *Memory) at(n int) (x float64, ok bool) {
 			return m.X[i], m.X[i] > 0
 		case above < n:
 			continue
-		case i == 0:
-			return 0, false
+		case i == 0: // at worst in proportion; a trial at its limit tells whether it is that load
+			return m.X[0] * float64(n) / float64(above), 4*n >= above && m.X[0] > 0
 		}
 		a, b := float64(m.N[i-1]), float64(m.N[i])
 		part := math.Log(float64(n)/a) / math.Log(b/a)
