@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pgautotune/autotune/internal/spelling"
 	"github.com/spf13/pflag"
 )
 
@@ -65,7 +66,7 @@ func (c *command) run(ctx context.Context, args []string, s *session) error {
 	} else if err != nil {
 		var unknown *pflag.NotExistError
 		if errors.As(err, &unknown) {
-			if near := nearest(unknown.GetSpecifiedName(), flagNames(fs)); near != "" {
+			if near := spelling.Nearest(unknown.GetSpecifiedName(), flagNames(fs)); near != "" {
 				try = fmt.Sprintf("Did you mean --%s? See: autotune %s --help", near, c.name)
 			}
 		}
@@ -94,46 +95,8 @@ func unknownCommand(name string) error {
 	for _, c := range commands() {
 		names = append(names, c.name)
 	}
-	if near := nearest(name, names); near != "" {
+	if near := spelling.Nearest(name, names); near != "" {
 		return usagef(fmt.Sprintf("Did you mean: autotune %s? All commands: autotune help", near), "unknown command %q", name)
 	}
 	return usagef("The commands are "+strings.Join(names, ", ")+". See: autotune help", "unknown command %q", name)
-}
-
-// nearest is the candidate that differs from word by the fewest edits; "" when
-// even that is another word.
-func nearest(word string, candidates []string) string {
-	best, least := "", max(2, len(word)/3)+1
-	for _, c := range candidates {
-		if d := edits(word, c); d < least && d < len(c) {
-			best, least = c, d
-		}
-	}
-	return best
-}
-
-// edits is the optimal string alignment distance: insertions, deletions,
-// substitutions and swaps of neighbours that make a into b.
-func edits(a, b string) int {
-	var before []int
-	last := make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row := make([]int, len(b)+1)
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(last[j+1]+1, row[j]+1, last[j]+cost)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return last[len(b)]
 }

@@ -106,18 +106,6 @@ func TestUsageErrorsAreTwoLinesOnStderr(t *testing.T) {
 	}
 }
 
-func TestTheNearestWordIsNearOrNone(t *testing.T) {
-	words := []string{"demo", "version", "completion", "help"}
-	for word, want := range map[string]string{
-		"dmeo": "demo", "deno": "demo", "dem": "demo", "demos": "demo", "hlep": "help", "completoin": "completion",
-		"vresion": "version", "x": "", "": "", "tune": "", "frobnicate": "",
-	} {
-		if got := nearest(word, words); got != want {
-			t.Errorf("%q: %q instead of %q", word, got, want)
-		}
-	}
-}
-
 func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		err  error

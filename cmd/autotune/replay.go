@@ -9,12 +9,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/controller"
 	"github.com/pgautotune/autotune/internal/sizing"
+	"github.com/pgautotune/autotune/internal/spelling"
 	"github.com/pgautotune/autotune/simulations/replay"
+	"github.com/spf13/pflag"
 )
 
 type replayFlags struct {
@@ -112,7 +112,7 @@ func (f *replayFlags) sets() (sets []keyValue, err error) {
 		var scratch controller.Config
 		if err := replay.Set(&scratch, key, value); errors.As(err, &unknown) {
 			try := "The keys are " + strings.Join(replay.Keys(), ", ")
-			if near := nearest(key, replay.Keys()); near != "" {
+			if near := spelling.Nearest(key, replay.Keys()); near != "" {
 				try = fmt.Sprintf("Did you mean %s? See: autotune replay --help", near)
 			}
 			return nil, usagef(try, "replay: --what-if %v", err)

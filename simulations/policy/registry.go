@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pgautotune/autotune/internal/spelling"
 	"github.com/pgautotune/autotune/simulations/plant"
 )
 
@@ -174,36 +175,13 @@ func cut(name string) (stem, number string) {
 // number of name in it; "" when all are far from it.
 func nearest(name string) string {
 	stem, number := cut(strings.ToLower(name))
-	best, least := "", max(2, len(stem)/3)+1
+	names := make([]string, len(table))
 	for i := range table {
-		if d := edits(stem, table[i].name); d < least && d < len(table[i].name) {
-			best, least = table[i].name, d
-		}
+		names[i] = table[i].name
 	}
+	best := spelling.Nearest(stem, names)
 	if number != "" {
 		best = strings.Replace(best, "-N", "-"+number, 1)
 	}
 	return best
-}
-
-// edits is the least number of insertions, deletions and substitutions that make
-// a into b.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/pgautotune/autotune/internal/spelling"
 )
 
 //go:embed library/*.yaml
@@ -97,7 +99,7 @@ func unknown(name string) error {
 	for _, s := range all {
 		names = append(names, s.Name)
 	}
-	if near := nearest(name, names); near != "" {
+	if near := spelling.Nearest(name, names); near != "" {
 		return fmt.Errorf("there is no file and no scenario %q: did you mean %s?", name, near)
 	}
 	return fmt.Errorf("there is no file and no scenario %q: autotune simulate --list shows those of the library", name)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/token"
+	"github.com/pgautotune/autotune/internal/spelling"
 )
 
 // maxFile is the longest scenario that is read: 20 times the longest that a
@@ -73,7 +74,7 @@ func explain(err error, file string) error {
 	case errors.As(err, &unknown) && unknown.Token != nil:
 		at(unknown.Token)
 		out.Reason = fmt.Sprintf("unknown key %q", unknown.Token.Value)
-		if near := nearest(unknown.Token.Value, keys()); near != "" {
+		if near := spelling.Nearest(unknown.Token.Value, keys()); near != "" {
 			out.Reason += fmt.Sprintf(": did you mean %s?", near)
 		} else {
 			out.Reason += ": docs/scenarios.md lists all keys"
@@ -102,38 +103,4 @@ func keys() []string {
 		}
 	}
 	return names
-}
-
-// nearest is the candidate that differs from word by the fewest edits; "" when
-// even that is another word.
-func nearest(word string, candidates []string) string {
-	best, least := "", max(2, len(word)/3)+1
-	for _, c := range candidates {
-		if d := edits(strings.ToLower(word), c); d < least && d < len(c) {
-			best, least = c, d
-		}
-	}
-	return best
-}
-
-// edits is the least number of insertions, deletions and substitutions that make
-// a into b.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
