@@ -49,6 +49,9 @@ pool. What is not known is left out, and not 0. Times are in seconds, shares fro
 to 1. Histograms have classic buckets from 100 µs to a minute, and native ones (four
 to a doubling) for a Prometheus that asks for them.
 
+` + "`autotune demo --listen`" + ` and ` + "`autotune bench --listen`" + ` serve them at ` + "`/metrics`" + `; those of
+a benchmark have the label ` + "`pool`" + `, and are there while that pool is open.
+
 Alerts are in ` + "`metrics/rules`" + `, with a runbook in [operating.md](operating.md); a Grafana
 board is in ` + "`metrics/grafana`" + `.
 `)
@@ -67,8 +70,8 @@ board is in ` + "`metrics/grafana`" + `.
 	b.WriteString(`
 ## autotune watch
 
-` + "`autotune watch --listen`" + ` serves these instead, about the server that it watches and its
-last answer. They have no label ` + "`pool`" + `.
+` + "`autotune watch --listen`" + ` serves these at ` + "`/metrics`" + ` instead, about the server that
+it watches and its last answer. They have no label ` + "`pool`" + `.
 
 | name | type | labels | meaning |
 |---|---|---|---|

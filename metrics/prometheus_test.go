@@ -1,15 +1,9 @@
 package metrics
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -19,37 +13,11 @@ import (
 	"time"
 
 	"github.com/pgautotune/autotune/internal/pgtest"
+	"github.com/pgautotune/autotune/internal/promtest"
 )
 
-// program finds promtool or prometheus: installed, or unpacked from the package
-// prometheus of Debian or Ubuntu into the user's cache, which needs no root.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	if path, err := osexec.LookPath(name); err == nil {
-		return path
-	}
-	base, err := os.UserCacheDir()
-	if err != nil {
-		base = os.TempDir()
-	}
-	tree := filepath.Join(base, "autotune", "prometheus")
-	path := filepath.Join(tree, "usr", "bin", name)
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	// Made beside its place and renamed: there is a whole one or none.
-	work := t.TempDir()
-	const script = `cd "$0" && apt-get -q download prometheus && dpkg -x prometheus_*.deb tree && rm -rf "$1" && mkdir -p "$(dirname "$1")" && mv tree "$1"`
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	if out, err := osexec.CommandContext(ctx, "sh", "-c", script, work, tree).CombinedOutput(); err != nil {
-		t.Skipf("NOT TESTED: there is no %s, and apt-get download prometheus gave none (%v):\n%s\nInstall the package prometheus to test alerts and scraping.", name, err, out)
-	}
-	return path
-}
-
 func TestEachAlertFiresAboveItsThresholdAndIsSilentAtIt(t *testing.T) {
-	promtool := program(t, "promtool")
+	promtool := promtest.Program(t, "promtool")
 	for _, args := range [][]string{{"check", "rules", "autotune.rules.yml"}, {"test", "rules", "autotune.test.yml"}} {
 		ctx, cancel := context.WithTimeout(t.Context(), promtoolPatience)
 		defer cancel()
@@ -64,7 +32,7 @@ func TestEachAlertFiresAboveItsThresholdAndIsSilentAtIt(t *testing.T) {
 // The unit tests above would pass if they tested nothing: with thresholds moved to
 // where they do not belong, they have to fail.
 func TestTheTestsOfAlertsNoticeAThresholdThatMoved(t *testing.T) {
-	promtool := program(t, "promtool")
+	promtool := promtest.Program(t, "promtool")
 	rules, err := os.ReadFile("rules/autotune.rules.yml")
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +79,6 @@ const promtoolPatience = 2 * time.Minute
 // A real Prometheus scrapes a live pool: names, values and native histograms
 // arrive, and the rules load and evaluate.
 func TestARealPrometheusScrapesALivePoolAndEvaluatesTheRules(t *testing.T) {
-	binary := program(t, "prometheus")
 	p := open(t, pgtest.DSN(t), 3, live)
 	app := httptest.NewServer(Handler(New(p, Options{Pool: "main"})))
 	defer app.Close()
@@ -119,54 +86,7 @@ func TestARealPrometheusScrapesALivePoolAndEvaluatesTheRules(t *testing.T) {
 		exec(t, p, "select pg_sleep(0.002)")
 	}
 
-	folder := t.TempDir()
-	rules, err := filepath.Abs("rules/autotune.rules.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := fmt.Sprintf(`
-global: {scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms}
-rule_files: [%q]
-scrape_configs:
-  - job_name: app
-    static_configs: [{targets: [%q]}]
-`, rules, app.Listener.Addr().String())
-	if err := os.WriteFile(filepath.Join(folder, "prometheus.yml"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	address := freeAddress(t)
-	var log bytes.Buffer
-	ctx, stop := context.WithCancel(t.Context())
-	cmd := osexec.CommandContext(ctx, binary, "--config.file="+filepath.Join(folder, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(folder, "data"),
-		"--web.listen-address="+address, "--enable-feature=native-histograms", "--log.level=warn")
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		stop()
-		_ = cmd.Wait() // interrupted
-		if t.Failed() {
-			t.Logf("Prometheus said:\n%s", log.String())
-		}
-	}()
-
-	value := func(query string) (v string, err error) {
-		var answer struct {
-			Data struct {
-				Result []struct{ Value [2]any }
-			}
-		}
-		if err := api(address, "query?query="+url.QueryEscape(query), &answer); err != nil {
-			return "", err
-		}
-		if len(answer.Data.Result) != 1 {
-			return "", fmt.Errorf("%s has %d results", query, len(answer.Data.Result))
-		}
-		return fmt.Sprint(answer.Data.Result[0].Value[1]), nil
-	}
+	prometheus := promtest.Start(t, app.Listener.Addr().String(), "rules/autotune.rules.yml")
 	const main = `{pool="main",job="app"}`
 	for query, want := range map[string]string{
 		"up{job=\"app\"}":                                                         "1",
@@ -177,69 +97,15 @@ scrape_configs:
 		"count(autotune_decisions_total" + main + ")":                             fmt.Sprint(len(actions) * 16),
 		"autotune_controller_mode" + `{mode="running"}`:                           "1",
 	} {
-		eventually(t, func() string {
-			if got, err := value(query); err != nil {
-				return err.Error()
-			} else if got != want {
-				return fmt.Sprintf("%s is %s, not %s", query, got, want)
-			}
-			return ""
-		})
+		prometheus.Expect(t, query, want)
 	}
-
-	eventually(t, func() string {
-		var answer struct {
-			Data struct {
-				Groups []struct {
-					Rules []struct{ Name, Health, State, LastError, LastEvaluation string }
-				}
-			}
+	rules := prometheus.Evaluated(t)
+	for _, r := range rules {
+		if r.State != "inactive" {
+			t.Errorf("the alert %s is %s for a pool that is well", r.Name, r.State)
 		}
-		if err := api(address, "rules", &answer); err != nil {
-			return err.Error()
-		}
-		n := 0
-		for _, g := range answer.Data.Groups {
-			for _, r := range g.Rules {
-				n++
-				if r.Health != "ok" {
-					return fmt.Sprintf("the rule %s is %s %s", r.Name, r.Health, r.LastError)
-				}
-				if r.State != "inactive" {
-					return fmt.Sprintf("the alert %s is %s for a pool that is well", r.Name, r.State)
-				}
-			}
-		}
-		if n != 8 {
-			return fmt.Sprintf("%d rules are loaded, not 8", n)
-		}
-		return ""
-	})
-}
-
-func api(address, query string, answer any) error {
-	client := http.Client{Timeout: 5 * time.Second}
-	resp, err := client.Get("http://" + address + "/api/v1/" + query)
-	if err != nil {
-		return err
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
+	if len(rules) != 8 {
+		t.Errorf("%d rules are loaded, not 8", len(rules))
 	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", resp.Status, body)
-	}
-	return json.Unmarshal(body, answer)
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/advice"
 	"github.com/pgautotune/autotune/internal/pgtest"
+	"github.com/pgautotune/autotune/internal/promtest"
 )
 
 // noted collects what a command says on stderr.
@@ -169,6 +170,15 @@ func TestAPageEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// page reads stderr up to where the page is.
+func (p *process) page(t *testing.T) (address string) {
+	t.Helper()
+	const said = "live page: "
+	p.until(t, said)
+	_, address, _ = strings.Cut(p.lines.Text(), said)
+	return strings.TrimSpace(address)
+}
+
 // The page of a demo is there while the load runs, and says nothing secret.
 func TestADemoShowsItsPage(t *testing.T) {
 	t.Parallel()
@@ -177,8 +187,7 @@ func TestADemoShowsItsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := spawn(t, "demo", "--vectors", "300", "--duration", "6s", "--clients", "8", "--listen", ":0", "--journal", kept)
-	p.until(t, "live page: ")
-	_, address, _ := strings.Cut(strings.TrimSpace(p.seen.String()[strings.LastIndex(p.seen.String(), "live page: "):]), "live page: ")
+	address := p.page(t)
 	p.until(t, "phase 2 of 5")
 	code, page := fetch(t, address, "")
 	if code != 200 || !strings.Contains(page, "app.js") {
@@ -205,6 +214,33 @@ func TestADemoShowsItsPage(t *testing.T) {
 	}
 }
 
+// A demo can be watched as a service would be: Prometheus gets its metrics while
+// the load runs, and the alerts evaluate over them.
+func TestARealPrometheusScrapesADemo(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.DSN(t)
+	// It lasts until it is interrupted, however slow the machine is.
+	p := spawn(t, "demo", "--dsn", dsn, "--vectors", "300", "--clients", "8", "--duration", (2 * patience).String(), "--listen", "127.0.0.1:0")
+	target := strings.TrimSuffix(strings.TrimPrefix(p.page(t), "http://"), "/")
+	p.until(t, "phase 1 of 5")
+	prometheus := promtest.Start(t, target, "../../metrics/rules/autotune.rules.yml")
+	of := fmt.Sprintf(`{job="app",instance=%q}`, target)
+	for _, query := range []string{
+		"up" + of,
+		"rate(autotune_completions_total" + of + "[1m]) >bool 0", // it rises from scrape to scrape
+		"autotune_limit_connections" + of + " >=bool 1",
+		"autotune_max_connections" + of + " >=bool scalar(autotune_limit_connections" + of + ")",
+	} {
+		prometheus.Expect(t, query, "1")
+	}
+	prometheus.Expect(t, `autotune_controller_mode{mode="running"}`, "1")
+	if rules := prometheus.Evaluated(t); len(rules) == 0 {
+		t.Error("no rule is loaded")
+	}
+	p.interrupt(t, os.Interrupt)
+	hidesPassword(t, dsn, p.seen.String())
+}
+
 // series is the value of a series in a page of metrics; -1 if it is not there.
 func series(t *testing.T, page, name string) float64 {
 	t.Helper()
@@ -227,8 +263,7 @@ func TestAWatchShowsItsAnswer(t *testing.T) {
 	client := connect(t, dsn)
 	execute(t, client, "set application_name = 'watched'; begin") // one connection in use, idle in its transaction
 	p := spawn(t, "watch", "--dsn", dsn, "--application", "watched", "--every", "1s", "--listen", ":0")
-	p.until(t, "live page: ")
-	_, address, _ := strings.Cut(strings.TrimSpace(p.seen.String()), "live page: ")
+	address := p.page(t)
 	for deadline := time.Now().Add(patience); ; { // it is said where the page is just before it is there
 		code, body := fetch(t, address+"healthz", "")
 		if code == 200 {
