@@ -88,8 +88,14 @@ func (p *Pool) SetLimit(n int) {
 	p.gate.setLimit(min(max(n, 1), p.Size().Max))
 }
 
-// Freeze keeps the controller from moving anything until Thaw. It goes on looking.
-func (p *Pool) Freeze() { p.tuner.frozen.Store(true) }
+// Freeze keeps the controller from moving anything until Thaw, but for taking back a
+// limit that it was only trying. It goes on looking. Freeze returns when a move that
+// is under way has ended: at once, or with the end of a swap.
+func (p *Pool) Freeze() {
+	p.tuner.frozen.Store(true)
+	p.swapMu.Lock()   // whoever comes after sees the flag
+	p.swapMu.Unlock() //nolint:staticcheck // nothing is to be done in between
+}
 
 // Thaw lets the controller move the pool again.
 func (p *Pool) Thaw() { p.tuner.frozen.Store(false) }

@@ -172,12 +172,18 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 // decides anew.
 func (t *tuner) act(ctx context.Context, obs Observation, d Decision) {
 	p := t.pool
-	if d.Action == controller.Freeze {
-		return
-	}
 	p.swapMu.Lock()
 	defer p.swapMu.Unlock()
 	size := p.Size()
+	if d.Action == controller.Freeze {
+		if d.Reason == sizing.Operator && d.Limit != obs.Gauges.Limit && int(p.gate.limit.Load()) == obs.Gauges.Limit {
+			p.gate.setLimit(min(d.Limit, size.Max)) // it was only being tried
+		}
+		return
+	}
+	if t.frozen.Load() { // since this look began
+		return
+	}
 	if size.Max != obs.Gauges.Max || int(p.gate.limit.Load()) != obs.Gauges.Limit {
 		return
 	}

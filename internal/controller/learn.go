@@ -127,13 +127,7 @@ type move struct {
 // observe takes one window into account. limit is the pool's, low and high the
 // walls that bind it, callers the number in the pool (in use + queued).
 func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, high int, callers float64, est model.Estimate) move {
-	saturated := w.saturated > 0.8 && w.inUse > 0.7*float64(min(limit, w.Limit))
-	switch {
-	case !saturated:
-		l.Saturated = false
-	case !l.Saturated:
-		l.Saturated, l.SaturatedSince = true, at-w.Elapsed
-	}
+	saturated := l.Saturated
 	if l.Episode {
 		return l.trial(cfg, at, w, saturated, low, high, callers, est)
 	}
@@ -168,6 +162,15 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 		m = l.try(at, n, est.Service, sizing.Learning) // the limit in force needs no measuring, it needs to go
 	}
 	return m
+}
+
+// queue notes since when callers have queued without a break.
+func (l *Learner) queue(at time.Duration, w window, limit int) {
+	saturated := w.saturated > 0.8 && w.inUse > 0.7*float64(min(limit, w.Limit))
+	if saturated && !l.Saturated {
+		l.SaturatedSince = at - w.Elapsed
+	}
+	l.Saturated = saturated
 }
 
 // crowd tells whether the server is crowded although nobody queues, because the
@@ -224,7 +227,10 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, 
 		return stay
 	}
 	l.IdleFor = 0
-	if l.Current.N > high || l.Current.N < low {
+	if l.Current.N > high || l.Current.N < low { // a wall has moved
+		if l.Verify {
+			return l.putOff(at)
+		}
 		return l.conclude(cfg, at, low, high)
 	}
 	if at-w.Elapsed < l.From-fastLook/2 {
@@ -361,7 +367,7 @@ func (l *Learner) came(n int) sizing.Reason {
 // rest stays at a limit from now on: it is watched from an empty store, and
 // another one is tried in a while.
 func (l *Learner) rest(at time.Duration) {
-	l.Known, l.Doubted = true, false
+	l.Known, l.Doubted, l.BrokenOff = true, false, 0
 	l.Store.HalfLife = storeHalfLife
 	l.Store.Forget(0) // what is known of the noise stays
 	l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
@@ -410,10 +416,8 @@ func (l *Learner) interval(choice, best int) model.Knee {
 // demand, unless it was measured and found clearly worse than another.
 func (l *Learner) settle(at time.Duration) move {
 	l.Episode = false
-	if l.Verify { // the knee is known; the trial of another limit is only put off
-		l.Verify = false
-		l.VerifyAt = at + l.VerifyEvery
-		return move{limit: l.Base, reason: sizing.Steady}
+	if l.Verify {
+		return l.putOff(at)
 	}
 	l.Known = false
 	l.Doubted = l.Relearns
@@ -431,4 +435,12 @@ func (l *Learner) settle(at time.Duration) move {
 		}
 	}
 	return move{limit: n, reason: sizing.Steady}
+}
+
+// putOff ends the trial of one other limit without a result: the knee is known, and
+// stays.
+func (l *Learner) putOff(at time.Duration) move {
+	l.Episode, l.Verify = false, false
+	l.VerifyAt = at + l.VerifyEvery
+	return move{limit: l.Base, reason: sizing.Steady}
 }

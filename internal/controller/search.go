@@ -7,7 +7,7 @@ import (
 )
 
 // Where to look next: which limits an episode visits, and which one it chooses.
-// Everything here depends on the trials so far and nothing else.
+// Everything here depends on the trials so far, the prior and the walls.
 
 // best is the index of the trial with the highest throughput, −1 without trials.
 func (l *Learner) best() int {

@@ -36,6 +36,11 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	if usable && s.Limit == s.LimitBefore && s.Learn.saturatedFor(s.At) < steadyQueue && w.ServiceTime >= time.Duration(w.Completions)*shortestQuery {
 		s.Occupancy.Add(o.At, &s.Counters.Levels, &o.Counters.Levels)
 	}
+	if usable {
+		s.Learn.queue(o.At, w, o.Gauges.Limit)
+	} else {
+		s.Learn.Saturated = false
+	}
 	s.Looks++
 	s.At, s.Counters = o.At, o.Counters
 
@@ -58,7 +63,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	switch {
 	case o.Frozen:
 		d.Action, d.Reason = Freeze, sizing.Operator
-		s.Learn.Episode = false
+		d.Limit = s.takeBack(d)
 	case s.Blind:
 		return s.freeze(o, d)
 	case first:
@@ -181,15 +186,22 @@ func (s *State) walls(cfg Config, o Observation) sizing.Walls {
 // was only being tried is taken back.
 func (s *State) freeze(o Observation, d Decision) (State, Decision) {
 	d.Reason = sizing.Blind
-	if s.Learn.Episode {
-		s.Learn.Episode = false
-		d.Limit = min(s.Learn.Base, d.Max)
-	}
+	d.Limit = s.takeBack(d)
 	if o.At-s.SeenAt >= freezeAfter && d.Limit == o.Gauges.Limit {
 		d.Action = Freeze
 	}
-	s.Limit, s.LastReason = d.Limit, d.Reason
+	s.LimitBefore, s.Limit, s.LastReason = s.Limit, d.Limit, d.Reason
 	return *s, d
+}
+
+// takeBack ends a trial that may not go on, and returns the limit that was in force
+// before it.
+func (s *State) takeBack(d Decision) int {
+	if !s.Learn.Episode {
+		return d.Limit
+	}
+	s.Learn.Episode, s.Learn.Verify = false, false
+	return max(1, min(s.Learn.Base, d.Max))
 }
 
 // decide moves the limit and, rarely, the size.
@@ -207,7 +219,8 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	}
 	low = max(low, est.Least)
 	low = min(low, high)
-	callers := w.inUse + w.WaitTime.Seconds()/w.Elapsed.Seconds()
+	// Waits are booked when they end, those of slow requests late.
+	callers := math.Max(w.inUse+w.WaitTime.Seconds()/w.Elapsed.Seconds(), float64(o.Gauges.InUse+o.Gauges.Queued))
 
 	m := s.Learn.observe(cfg, o.At, w, limit, low, high, callers, est)
 	if m.limit > 0 {

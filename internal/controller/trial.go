@@ -59,6 +59,17 @@ func (t *Trial) add(w window) {
 	t.ServiceSq += w.ServiceTimeSq
 }
 
+// times is the trial with so many times its evidence.
+func (t Trial) times(f float64) Trial {
+	t.Seconds *= f
+	t.Completions *= f
+	t.InUse *= f
+	t.SumXX *= f
+	t.Service *= f
+	t.ServiceSq *= f
+	return t
+}
+
 // spread is how unevenly completions come, over Poisson counts: about as their
 // service times vary. A saturated server with exponential service gives Poisson
 // departures.

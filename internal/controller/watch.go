@@ -48,6 +48,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 func (l *Learner) verify(at time.Duration, t Trial, limit, low, high int, est model.Estimate) move {
 	l.Episode, l.Verify, l.Base, l.Trials = true, true, limit, 0
 	if x, seconds, ok := l.Store.Near(at, t.InUse/t.Seconds); ok { // what was seen since it rests here, not only the last window
+		t = t.times(x * seconds / math.Max(t.Completions, 1))
 		t.Seconds, t.Completions = seconds, x*seconds
 	}
 	t.N = limit

@@ -100,6 +100,7 @@ func (s *Samples) Age(at time.Duration, n float64) (time.Duration, bool) {
 func (s *Samples) Forget(keep float64) {
 	if math.IsNaN(keep) || keep <= 0 {
 		s.Buckets = [MaxPoints]SampleBucket{}
+		s.Drift.Up, s.Drift.Down = 0, 0
 		return
 	}
 	keep = math.Min(keep, 1)

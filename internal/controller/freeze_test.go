@@ -1,0 +1,76 @@
+package controller_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/sizing"
+)
+
+// frozenLook is a look at a pool that an operator has frozen.
+func frozenLook(p *plant, s controller.State) (controller.State, controller.Decision) {
+	o := p.observe()
+	o.Frozen = true
+	s, d := controller.Step(config(), s, o)
+	p.limit = d.Limit
+	p.advance(time.Second)
+	return s, d
+}
+
+func TestFreezingTakesBackWhatWasOnlyTried(t *testing.T) {
+	p := newPlant(pureSearch, 150, 100, 0.02, 1)
+	s := p.run(config(), controller.State{}, 30*time.Second, nil)
+	knee := p.limit
+	for !s.Learn.Verify {
+		s = p.run(config(), s, 100*time.Millisecond, nil)
+		if p.at > 5*time.Minute {
+			t.Fatal("no other limit was tried within five minutes; the test proves nothing")
+		}
+	}
+	if p.limit == knee {
+		t.Fatal("the limit tried is the knee; the test proves nothing")
+	}
+	s, d := frozenLook(p, s)
+	if d.Action != controller.Freeze || d.Reason != sizing.Operator || d.Limit != knee {
+		t.Errorf("frozen in a trial decides %s, %s, limit %d; want freeze, operator, %d", d.Action, d.Reason, d.Limit, knee)
+	}
+	if s, d = frozenLook(p, s); d.Limit != knee || !s.Learn.Known {
+		t.Errorf("then limit %d (known: %t), want %d, known", d.Limit, s.Learn.Known, knee)
+	}
+}
+
+func TestAQueueFromBeforeAFreezeDoesNotCountAfterIt(t *testing.T) {
+	p := newPlant(pureSearch, 150, 100, 0.02, 1)
+	s := p.run(config(), controller.State{}, time.Second, nil)
+	p.callers = 2 // nobody queues any more
+	for range 600 {
+		s, _ = frozenLook(p, s)
+	}
+	if s.Learn.Saturated {
+		t.Error("after ten minutes without a queue it still counts as one")
+	}
+	p.callers = 150
+	s = p.run(config(), s, 200*time.Millisecond, nil)
+	if s.Learn.Episode && p.limit != 100 {
+		t.Errorf("0.2 s of queue have moved the limit to %d", p.limit)
+	}
+}
+
+func TestAWallThatCrossesATrialLeavesTheKneeAsItWas(t *testing.T) {
+	p := newPlant(pureSearch, 150, 100, 0.02, 1)
+	s := p.run(config(), controller.State{}, 30*time.Second, nil)
+	for !s.Learn.Verify || p.limit <= s.Learn.Base {
+		s = p.run(config(), s, 100*time.Millisecond, nil)
+		if p.at > 20*time.Minute {
+			t.Fatal("no higher limit was tried within twenty minutes; the test proves nothing")
+		}
+	}
+	knee := s.Learn.Knee
+	p.server.MaxConnections = s.Learn.Base + 5 // room for the knee, and no more
+	p.server.Reserved, p.server.Others = 3, 1
+	s = p.run(config(), s, time.Second, nil)
+	if p.limit != knee.N || s.Learn.Knee != knee || !s.Learn.Known {
+		t.Errorf("limit %d, knee %v (known: %t); want %d, %v, known", p.limit, s.Learn.Knee, s.Learn.Known, knee.N, knee)
+	}
+}
