@@ -426,17 +426,18 @@ func steadyLoad(c checker) {
 	work.Wait()
 }
 
-// knee lets the controller learn what this machine's server gives.
+// knee lets the controller learn from a load whose curve no machine changes: two
+// locks, each held for 5 ms, so that few connections serve as much as many.
 func knee(c checker) {
 	p := open(c, pgtest.DSN(c), 16, live)
 	of := New(p, Options{})
 	ctx, stop := context.WithTimeout(c.Context(), 2*patience)
 	defer stop()
 	var work sync.WaitGroup
-	for range 32 {
+	for i := range 48 {
 		work.Go(func() {
 			for ctx.Err() == nil {
-				_, _ = p.Exec(ctx, "select count(*) from generate_series(1, 2000)")
+				_, _ = p.Exec(ctx, "select pg_advisory_xact_lock($1), pg_sleep(0.005)", i%2)
 			}
 		})
 	}
