@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pgautotune/autotune/internal/model"
+	"github.com/pgautotune/autotune/internal/redact"
 	"github.com/pgautotune/autotune/internal/sizing"
 )
 
@@ -96,7 +97,9 @@ func ParseConfig(connString string) (*Config, error) {
 func parseConfig(connString string, env func(string) (string, bool)) (*Config, error) {
 	pool, err := pgxpool.ParseConfig(connString)
 	if err != nil {
-		return nil, fmt.Errorf("autotune: the connection string cannot be used: %w", err)
+		// Not wrapped: pgx's error repeats the string, and its masking of passwords
+		// is best effort.
+		return nil, fmt.Errorf("autotune: the connection string cannot be used: %s", redact.Cause(err))
 	}
 	cfg := &Config{Pool: pool}
 	return cfg, cfg.readEnvironment(env)
