@@ -110,7 +110,8 @@ func (c *Config) readEnvironment(env func(string) (string, bool)) error {
 	read := func(name string, set func(string) error) {
 		if v, ok := env(name); ok && v != "" {
 			if err := set(v); err != nil {
-				errs = append(errs, fmt.Errorf("autotune: environment variable %s: %w", name, err))
+				// The value may be that of another variable, such as DATABASE_URL.
+				errs = append(errs, fmt.Errorf("autotune: environment variable %s: %s", name, redact.Error(err)))
 			}
 		}
 	}
