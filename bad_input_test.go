@@ -28,6 +28,10 @@ func TestAConnectionStringThatCannotBeUsedIsAnErrorAtOnce(t *testing.T) {
 		"postgres://user:s3cret@localhost/db?pool_health_check_period=0",
 		"postgres://user:s3cret@localhost/db?pool_min_conns=-1",
 		"password=s3cret '",
+		"host=h port=x password = s3cret",
+		"host=h port=x PASSWORD=s3cret",
+		"postgres://me:s3@s3cret@h:x/db",
+		"host=h password='s3 s3cret",
 	} {
 		p, err := autotune.New(t.Context(), dsn)
 		if err == nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pgautotune/autotune/internal/model"
+	"github.com/pgautotune/autotune/internal/redact"
 	"github.com/pgautotune/autotune/internal/sizing"
 )
 
@@ -96,7 +97,9 @@ func ParseConfig(connString string) (*Config, error) {
 func parseConfig(connString string, env func(string) (string, bool)) (*Config, error) {
 	pool, err := pgxpool.ParseConfig(connString)
 	if err != nil {
-		return nil, fmt.Errorf("autotune: the connection string cannot be used: %w", err)
+		// Not wrapped: pgx's error repeats the string, and its masking of passwords
+		// is best effort.
+		return nil, fmt.Errorf("autotune: the connection string cannot be used: %s", redact.Cause(err))
 	}
 	cfg := &Config{Pool: pool}
 	return cfg, cfg.readEnvironment(env)
@@ -107,7 +110,8 @@ func (c *Config) readEnvironment(env func(string) (string, bool)) error {
 	read := func(name string, set func(string) error) {
 		if v, ok := env(name); ok && v != "" {
 			if err := set(v); err != nil {
-				errs = append(errs, fmt.Errorf("autotune: environment variable %s: %w", name, err))
+				// The value may be that of another variable, such as DATABASE_URL.
+				errs = append(errs, fmt.Errorf("autotune: environment variable %s: %s", name, redact.Error(err)))
 			}
 		}
 	}

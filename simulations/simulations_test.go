@@ -227,3 +227,11 @@ func TestMemoryOfARunDoesNotGrowWithItsLength(t *testing.T) {
 		t.Errorf("%.1f MB after ten times the %.1f MB", at[1], at[0])
 	}
 }
+
+func TestLengthsReadAsMinutesAndSeconds(t *testing.T) {
+	for seconds, want := range map[float64]string{10: "10 s", 0.25: "0.25 s", 60: "1 min", 90: "1 min 30 s", 600: "10 min", 100.1: "1 min 40.1 s", 59.9999: "1 min"} {
+		if got := duration(seconds); got != want {
+			t.Errorf("%g: %q instead of %q", seconds, got, want)
+		}
+	}
+}

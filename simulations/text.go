@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -35,11 +36,25 @@ func seedsText(n int) string {
 	return fmt.Sprintf("Means of %d seeds, medians of p99", n)
 }
 
+// duration is a length of time in whole minutes and the seconds that remain.
+func duration(seconds float64) string {
+	seconds = math.Round(seconds*1000) / 1000
+	minutes := math.Floor(seconds / 60)
+	rest := math.Round((seconds-60*minutes)*1000) / 1000
+	switch {
+	case minutes == 0:
+		return fmt.Sprintf("%g s", rest)
+	case rest == 0:
+		return fmt.Sprintf("%g min", minutes)
+	}
+	return fmt.Sprintf("%g min %g s", minutes, rest)
+}
+
 func writeScenario(w io.Writer, s *ScenarioResult, seeds int) {
 	fmt.Fprintf(w, "%s: %s\n", s.Name, s.Title)
 	length := "as long as the trace"
 	if s.DurationS > 0 {
-		length = fmt.Sprintf("%g min", s.DurationS/60)
+		length = duration(s.DurationS)
 	}
 	fmt.Fprintf(w, "%s loop, %s, SLO %g ms; best fixed size %d\n", s.Loop, length, s.SLOMs, s.BestFixed)
 	for _, line := range append(s.Trace, s.LeftOut...) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pgautotune/autotune/internal/redact"
 	"github.com/pgautotune/autotune/internal/spelling"
 	"github.com/spf13/pflag"
 )
@@ -25,6 +26,9 @@ type command struct {
 	// flags defines the flags, in order of use, and returns what runs with them.
 	flags func(fs *pflag.FlagSet) runner
 }
+
+// argDSN is the argument of a command that may have a connection string as its first.
+const argDSN = "[DSN]"
 
 // runner does a command's work after its flags were read.
 type runner func(ctx context.Context, args []string, s *session) error
@@ -63,6 +67,8 @@ func (c *command) run(ctx context.Context, args []string, s *session) error {
 	try := "Try: autotune " + c.name + " --help"
 	if err := fs.Parse(args); errors.Is(err, pflag.ErrHelp) {
 		return c.writeHelp(s.stdout)
+	} else if err != nil && redact.Suspect(err.Error()) {
+		return c.stray(fs, "a flag") // the error repeats it
 	} else if err != nil {
 		var unknown *pflag.NotExistError
 		if errors.As(err, &unknown) {
@@ -75,10 +81,46 @@ func (c *command) run(ctx context.Context, args []string, s *session) error {
 	if err := readEnvironment(fs, s.env); err != nil {
 		return usagef(try, "%s: %v", c.name, err)
 	}
+	if err := c.findStray(fs); err != nil {
+		return err
+	}
 	if len(fs.Args()) > 0 && c.args == "" {
 		return usagef(try, "%s: unexpected argument %q", c.name, fs.Arg(0))
 	}
 	return run(ctx, fs.Args(), s)
+}
+
+// takesAny are the flags with a connection string, or a name that may look like one.
+var takesAny = []string{"dsn", "calibrate", "application", "user", "database"}
+
+// findStray refuses a connection string where none belongs, before anything comes
+// to repeat it as the name of a file or of a scenario.
+func (c *command) findStray(fs *pflag.FlagSet) error {
+	for i, arg := range fs.Args() {
+		if redact.Suspect(arg) && !(i == 0 && c.args == argDSN) {
+			return c.stray(fs, "an argument")
+		}
+	}
+	var err error
+	fs.Visit(func(f *pflag.Flag) {
+		text := f.Value.String()
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			text = strings.Join(list.GetSlice(), ",")
+		}
+		if err == nil && !slices.Contains(takesAny, f.Name) && redact.Suspect(text) {
+			err = c.stray(fs, "--"+f.Name)
+		}
+	})
+	return err
+}
+
+// stray is a connection string where none belongs; it is not repeated.
+func (c *command) stray(fs *pflag.FlagSet, where string) error {
+	try := "See: autotune " + c.name + " --help"
+	if fs.Lookup("dsn") != nil {
+		try = "If it is the database, give it with --dsn. " + try
+	}
+	return usagef(try, "%s: %s is a URL or a connection string, which does not belong there; it is not shown", c.name, where)
 }
 
 func flagNames(fs *pflag.FlagSet) (names []string) {
@@ -91,6 +133,9 @@ func flagNames(fs *pflag.FlagSet) (names []string) {
 }
 
 func unknownCommand(name string) error {
+	if redact.Suspect(name) {
+		return usagef("Name a command before it, and give it with --dsn: autotune recommend --dsn DSN. See: autotune help", "a connection string is no command")
+	}
 	var names []string
 	for _, c := range commands() {
 		names = append(names, c.name)

@@ -100,7 +100,7 @@ func (db *demoDatabase) whose() string {
 func (db *demoDatabase) connect(ctx context.Context) error {
 	conn, err := pgx.ConnectConfig(ctx, db.cfg)
 	if err != nil {
-		return fmt.Errorf("the database cannot be reached: %w", err)
+		return unreachable(err)
 	}
 	db.conn = conn
 	db.version, _, _ = strings.Cut(conn.PgConn().ParameterStatus("server_version"), " ")

@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/pflag"
+
+	"github.com/pgautotune/autotune/internal/redact"
 )
 
 func main() {
@@ -60,7 +62,9 @@ func dispatch(ctx context.Context, args []string, s *session) error {
 	root.SetOutput(io.Discard)
 	help := root.BoolP("help", "h", false, "")
 	version := root.Bool("version", false, "")
-	if err := root.Parse(args); err != nil {
+	if err := root.Parse(args); err != nil && redact.Suspect(err.Error()) {
+		return usagef("Name a command first: autotune recommend --dsn DSN. See: autotune help", "a connection string is not a flag; it is not shown")
+	} else if err != nil {
 		return usagef("Try: autotune help", "%v", err)
 	}
 	switch {
@@ -85,7 +89,17 @@ type usageError struct{ wrong, try string }
 
 func (e *usageError) Error() string { return e.wrong }
 
+// usagef makes one. What the person gave may be a connection string, or an error
+// about one: those are not repeated.
 func usagef(try, format string, args ...any) error {
+	for i := range args {
+		switch arg := args[i].(type) {
+		case string:
+			args[i] = redact.Text(arg)
+		case error:
+			args[i] = redact.Error(arg)
+		}
+	}
 	return &usageError{wrong: fmt.Sprintf(format, args...), try: try}
 }
 
@@ -104,16 +118,16 @@ func report(ctx context.Context, err error, stderr io.Writer) int {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "autotune: %s\n%s\n", usage.wrong, usage.try)
+		fmt.Fprintf(stderr, "autotune: %s\n%s\n", redact.Text(usage.wrong), usage.try)
 		return exitUsage
 	case errors.Is(err, errNo):
 		return exitNo
 	case ctx.Err() != nil && errors.As(err, &left):
-		fmt.Fprintf(stderr, "autotune: interrupted; %v\n", left)
+		fmt.Fprintf(stderr, "autotune: interrupted; %s\n", redact.Error(left))
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "autotune: interrupted; nothing is left behind")
 	default:
-		fmt.Fprintf(stderr, "autotune: %v\n", err)
+		fmt.Fprintf(stderr, "autotune: %s\n", redact.Error(err))
 	}
 	return exitFailed
 }

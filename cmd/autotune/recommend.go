@@ -61,7 +61,8 @@ func (f *surveyFlags) open(ctx context.Context, command string, env environment)
 	if err != nil {
 		return nil, usagef("Try: autotune "+command+" --help", "%s: the connection string cannot be read: %v", command, err)
 	}
-	return survey.Open(ctx, survey.Config{ConnConfig: cfg, Database: f.database, Role: f.role})
+	surveyor, err := survey.Open(ctx, survey.Config{ConnConfig: cfg, Database: f.database, Role: f.role})
+	return surveyor, unreachable(err)
 }
 
 type recommendOptions struct {

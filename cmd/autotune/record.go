@@ -38,7 +38,7 @@ func recordCommand() *command {
 		fmt.Fprintf(&list, "%s (%s), ", names[i], about[i])
 	}
 	return &command{
-		name: "record", args: "[DSN]", summary: "record a database, or convert a log, into a trace",
+		name: "record", args: argDSN, summary: "record a database, or convert a log, into a trace",
 		about: `Writes a trace, which a simulation can replay: a text file of requests or of intervals,
 in the format autotune-trace, gzipped when its name ends in .gz.
 

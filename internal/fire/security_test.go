@@ -303,7 +303,8 @@ func TestSecurityNoPasswordAnywhere(t *testing.T) {
 	sees(t, p)
 	say(p.Snapshot())
 	say(p.Decision())
-	for _, bad := range []string{strings.Replace(roled, "127.0.0.1", "no-such-host.invalid", 1), strings.Replace(roled, "postgres://", "postgres://%zz", 1), roled + "&pool_max_conns=many", roled + "&sslmode=nonsense"} {
+	for _, bad := range []string{strings.Replace(roled, "127.0.0.1", "no-such-host.invalid", 1), strings.Replace(roled, "postgres://", "postgres://%zz", 1), roled + "&pool_max_conns=many", roled + "&sslmode=nonsense",
+		"host=h port=x password = " + wrong, "host=h port=x PASSWORD=" + wrong, "postgres://me:a@" + wrong + "@h:x/db", "host=h password='a " + wrong} {
 		q, err := autotune.New(t.Context(), bad)
 		say(err)
 		if q != nil {
