@@ -78,7 +78,7 @@ func (c *command) run(ctx context.Context, args []string, s *session) error {
 	if len(fs.Args()) > 0 && c.args == "" {
 		return usagef(try, "%s: unexpected argument %q", c.name, fs.Arg(0))
 	}
-	return run(ctx, fs.Args(), s)
+	return blameEnvironment(fs, run(ctx, fs.Args(), s))
 }
 
 func flagNames(fs *pflag.FlagSet) (names []string) {
