@@ -87,7 +87,7 @@ func (c *command) run(ctx context.Context, args []string, s *session) error {
 	if len(fs.Args()) > 0 && c.args == "" {
 		return usagef(try, "%s: unexpected argument %q", c.name, fs.Arg(0))
 	}
-	return run(ctx, fs.Args(), s)
+	return blameEnvironment(fs, run(ctx, fs.Args(), s))
 }
 
 // takesAny are the flags with a connection string, or a name that may look like one.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +16,7 @@ import (
 )
 
 // recommend: here are its flags and its course; recommend_report.go is the answer
-// as text, recommend_formats.go as lines to paste. watch.go shares the flags.
+// as text, recommend_formats.go as lines to paste, recommend_check.go judges a size. watch.go shares the flags.
 
 // surveyFlags say whom to look at and what is asked; recommend and watch share them.
 type surveyFlags struct {
@@ -85,13 +83,13 @@ on, what is worth mending, and what could not be seen. The service stays as it i
 It works as any role; GRANT pg_monitor shows it what other roles do. It costs the server
 less than 0.5 % of one core. docs/recommend.md explains the methods and their limits.
 
---check answers a question: is the size that a service has within the recommended range?
-It ends 0 if so and 3 if not.`,
+--check answers a question: are the max, and the min if given, that a service has within
+the recommended ranges? It ends 0 if so and 3 if not.`,
 		example: []string{
 			"autotune recommend --dsn postgres://me@db/app --for 60s",
 			"autotune recommend --application api --instances 6 --server-cpus 16",
 			"autotune recommend --output hikaricp >>application.properties",
-			"autotune recommend --check 40/5       # in CI: 3 if 40 is out of range",
+			"autotune recommend --check 40/5       # in CI: 3 if 40 or 5 is out of range",
 			"autotune recommend --save day.jsonl --for 24h",
 			"autotune recommend --from day.jsonl --workers 32",
 		},
@@ -146,8 +144,8 @@ func (o *recommendOptions) run(ctx context.Context, s *session) error {
 	if err := o.write(s, a); err != nil {
 		return err
 	}
-	sizes, _ := parseCheck(o.check)
-	return sizes.compare(a, s.stderr)
+	sizes, _ := parseCheck(o.check) // validated
+	return sizes.tell(a, s.stderr)
 }
 
 // recording looks, or reads what was seen.
@@ -236,54 +234,14 @@ func (o *recommendOptions) write(s *session, a *advice.Advice) error {
 	case outputText:
 		return writeRecommendation(s.stdout, a, newStyle(s.stdout, s.env))
 	case outputJSON:
-		return writeJSON(s.stdout, a)
+		sizes, _ := parseCheck(o.check) // validated
+		return writeJSON(s.stdout, struct {
+			*advice.Advice
+			Check *verdict `json:"check,omitempty"`
+		}{a, sizes.judge(a)})
 	}
 	if !a.Size.Known && a.Batch == nil {
 		return fmt.Errorf("there is no size to write: %s", strings.Join(a.Size.Why, " "))
 	}
 	return writeFormat(s.stdout, o.output, a)
-}
-
-// checked is what --check asks about; max 0 is nothing.
-type checked struct{ max, min int }
-
-func parseCheck(text string) (checked, error) {
-	if text == "" {
-		return checked{}, nil
-	}
-	c := checked{min: -1}
-	largest, least, both := strings.Cut(text, "/")
-	var err, err2 error
-	c.max, err = strconv.Atoi(largest)
-	if both {
-		c.min, err2 = strconv.Atoi(least)
-	}
-	if err != nil || err2 != nil || c.max < 1 || both && (c.min < 0 || c.min > c.max) {
-		return checked{}, usagef("Give MAX or MAX/MIN, such as 40 or 40/5", "recommend: --check is %q, which is not a size", text)
-	}
-	return c, nil
-}
-
-// compare says whether the size is within the recommended range, as an exit code.
-// Min is right if it is at most the recommended max: more would be held open for
-// nobody.
-func (c checked) compare(a *advice.Advice, w io.Writer) error {
-	if c.max == 0 {
-		return nil
-	}
-	z, n := a.Size, max(1, a.Question.Instances)
-	if !z.Known {
-		return fmt.Errorf("--check has no answer: %s", strings.Join(z.Why, " "))
-	}
-	low, high := max(1, z.Lower/n), max(1, (z.Upper+n-1)/n)
-	switch {
-	case c.max < low || c.max > high:
-		fmt.Fprintf(w, "autotune: no: max %d is outside the recommended %s\n", c.max, between(low, high))
-	case c.min > high:
-		fmt.Fprintf(w, "autotune: no: min %d is above the recommended max of %d\n", c.min, high)
-	default:
-		fmt.Fprintf(w, "autotune: yes: max %d is within the recommended %s\n", c.max, between(low, high))
-		return nil
-	}
-	return errNo
 }

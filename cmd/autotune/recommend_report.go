@@ -60,7 +60,7 @@ func (r *recommendation) headline() {
 		if n := a.Question.Instances; n > 1 {
 			r.item("each", "max %d, min %d in each of %d instances", z.MaxEach, z.MinEach, n)
 		}
-		r.item("range", "%s would do; confidence %s", between(z.Lower, z.Upper), z.Confidence)
+		r.item("range", "max %s and min %s would do; confidence %s", between(z.Lower, z.Upper), between(z.MinLower, z.MinUpper), z.Confidence)
 	} else {
 		r.line("%s", r.style.bold("no size can be recommended for "+cut(who, 45)))
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -165,11 +166,30 @@ func TestCheckAnswersWithItsExitCode(t *testing.T) {
 	}{
 		{strconv.Itoa(z.Lower), exitDone}, {strconv.Itoa(z.Max) + "/" + strconv.Itoa(z.Min), exitDone}, {strconv.Itoa(z.Upper), exitDone},
 		{strconv.Itoa(z.Upper + 1), exitNo}, {strconv.Itoa(z.Lower - 1), exitNo},
+		{strconv.Itoa(z.Max) + "/" + strconv.Itoa(z.MinLower), exitDone}, {strconv.Itoa(z.Max) + "/" + strconv.Itoa(z.MinLower-1), exitNo},
+		{strconv.Itoa(z.Upper+1) + "/" + strconv.Itoa(z.Min), exitNo},
 		{"many", exitUsage}, {"5/6", exitUsage}, {"0", exitUsage}, {"5/", exitUsage},
 	} {
 		got := call(t, nil, "recommend", "--from", file, "--application", "api", "--check", c.check)
 		if got.code != c.code {
 			t.Errorf("%s: exit %d instead of %d: %s", c.check, got.code, c.code, got.stderr)
+		}
+	}
+	for check, want := range map[string]struct {
+		code     int
+		max, min bool
+	}{
+		fmt.Sprintf("%d/%d", z.Max, z.Min):          {exitDone, true, true},
+		fmt.Sprintf("%d/%d", z.Max, z.MinLower-1):   {exitNo, true, false},
+		fmt.Sprintf("%d/%d", z.Upper+1, z.MinUpper): {exitNo, false, true},
+	} {
+		got := call(t, nil, "recommend", "--from", file, "--application", "api", "--check", check, "--output", "json")
+		doc := decode[struct {
+			advice.Advice
+			Check verdict
+		}](t, got.stdout).Check
+		if got.code != want.code || doc.Fits != (want.code == exitDone) || doc.MaxFits != want.max || doc.MinFits == nil || *doc.MinFits != want.min || !strings.Contains(got.stderr, "min "+strconv.Itoa(*doc.Min)+" is ") {
+			t.Errorf("%s: exit %d, %+v, %s", check, got.code, doc, got.stderr)
 		}
 	}
 	if got := call(t, nil, "recommend", "--from", file, "--user", "nobody", "--check", "5"); got.code != exitFailed {
@@ -191,6 +211,20 @@ func TestRecommendAgainstARealServer(t *testing.T) {
 	}
 	if cfg, err := pgx.ParseConfig(dsn); err != nil || strings.Contains(again.stdout+live.stdout, cfg.Password) {
 		t.Errorf("the password is in it, %v", err)
+	}
+}
+
+func TestWatchWritesJSONOneLineEach(t *testing.T) {
+	t.Parallel()
+	got := call(t, nil, "watch", "--dsn", pgtest.DSN(t), "--every", "1s", "--for", "2500ms", "--application", "nobody", "--output", "json")
+	if got.code != exitDone {
+		t.Fatalf("exit %d: %s", got.code, got.stderr)
+	}
+	lines := strings.Split(strings.TrimSuffix(got.stdout, "\n"), "\n")
+	for _, line := range lines {
+		if a := decode[advice.Advice](t, line); a.Schema != advice.Schema || a.Seen.Samples == 0 {
+			t.Errorf("%+v", a)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ const (
 	annotationNoEnv  = "no-env" // the flag has no environment variable
 	annotationValues = "values" // what the flag may be
 	annotationFile   = "file"   // the flag names a file
+	annotationSetBy  = "set-by" // the environment variable that its value came from
 	databaseURL      = "DATABASE_URL"
 	libpqConnections = "PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGSERVICE" // any of these says which server is meant
 )
@@ -41,10 +43,37 @@ func readEnvironment(fs *pflag.FlagSet, env environment) (err error) {
 			if e := fs.Set(f.Name, v); e != nil {
 				// pflag's text names the flag, which nobody gave.
 				err = fmt.Errorf("environment variable %s: %q is not a value of --%s (%s)", name, v, f.Name, allowed(f))
+				return
 			}
+			_ = fs.SetAnnotation(f.Name, annotationSetBy, []string{name})
 		}
 	})
 	return err
+}
+
+// blameEnvironment adds to an error the variables that it may come from. Commands
+// share names (--show is a number in one and a name in another), and nobody looks
+// for a flag that was not given. Values stay out: a connection string has a password.
+func blameEnvironment(fs *pflag.FlagSet, err error) error {
+	if err == nil || errors.Is(err, errNo) {
+		return err
+	}
+	var usage *usageError
+	isUsage := errors.As(err, &usage)
+	var from []string
+	fs.VisitAll(func(f *pflag.Flag) {
+		// How flags go together may be wrong without one of them being named.
+		if by := f.Annotations[annotationSetBy]; by != nil && (isUsage || strings.Contains(err.Error(), f.Value.String())) {
+			from = append(from, fmt.Sprintf("%s, which sets --%s", by[0], f.Name))
+		}
+	})
+	switch {
+	case from == nil:
+		return err
+	case isUsage:
+		return &usageError{wrong: usage.wrong, try: usage.try + ". In the environment is " + strings.Join(from, ", and ")}
+	}
+	return fmt.Errorf("%w (in the environment is %s)", err, strings.Join(from, ", and "))
 }
 
 func allowed(f *pflag.Flag) string {

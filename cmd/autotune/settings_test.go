@@ -2,6 +2,7 @@ package main
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/pgautotune/autotune"
@@ -33,6 +34,33 @@ func TestTheFlagWinsOverTheEnvironmentOverTheDefault(t *testing.T) {
 			}
 			if got := fs.Lookup("clients").Value.String(); got != strconv.Itoa(c.want) {
 				t.Errorf("--clients is %s instead of %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAnErrorNamesTheVariableThatItComesFrom(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		env  map[string]string
+		args []string
+		code int
+		want string // in stderr; "" is no word of the environment
+	}{
+		{"a number meant for replay", map[string]string{"AUTOTUNE_SHOW": "5"}, []string{"simulate", "--scenario", "steady-70"}, exitUsage, "AUTOTUNE_SHOW, which sets --show"},
+		{"the same by a flag", nil, []string{"simulate", "--show", "5"}, exitUsage, ""},
+		{"flags that do not go together", map[string]string{"AUTOTUNE_FAN_OUT": "2"}, []string{"simulate", "--scenario", "steady-70"}, exitUsage, "AUTOTUNE_FAN_OUT"},
+		{"a file that is missing", map[string]string{"AUTOTUNE_TRACE": "/nowhere"}, []string{"simulate", "--policy", "auto"}, exitFailed, "AUTOTUNE_TRACE"},
+		{"another file that is missing", map[string]string{"AUTOTUNE_POLICY": "auto"}, []string{"simulate", "--trace", "/nowhere"}, exitFailed, ""},
+		{"with a secret", map[string]string{"AUTOTUNE_DSN": "postgres://me:weak-1@db/app"}, []string{"recommend", "--instances", "0"}, exitUsage, "AUTOTUNE_DSN"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := call(t, c.env, c.args...)
+			if got.code != c.code || !strings.Contains(got.stderr, c.want) || c.want == "" && strings.Contains(got.stderr, "AUTOTUNE_") || strings.Contains(got.stderr, "weak-1") {
+				t.Errorf("exit %d, %q", got.code, got.stderr)
+			}
+			if c.code == exitUsage && strings.Count(got.stderr, "\n") != 2 {
+				t.Errorf("not two lines: %q", got.stderr)
 			}
 		})
 	}

@@ -75,3 +75,10 @@ func writeJSON(w io.Writer, document any) error {
 	e.SetEscapeHTML(false)
 	return e.Encode(document)
 }
+
+// writeJSONLine writes a document as one line, for a stream of them.
+func writeJSONLine(w io.Writer, document any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(document)
+}

@@ -187,7 +187,7 @@ func (o *watchOptions) run(ctx context.Context, s *session) (err error) {
 		}
 		before = line
 		if o.output == outputJSON {
-			return writeJSON(s.stdout, a)
+			return writeJSONLine(s.stdout, a)
 		}
 		_, err := fmt.Fprintf(s.stdout, "%7.0f s  %s\n", time.Since(begin).Seconds(), line)
 		return err

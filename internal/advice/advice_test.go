@@ -157,7 +157,7 @@ func TestWhatLoadsAskFor(t *testing.T) {
 			if a.Size.Rule != c.rule || a.Size.Max < c.low || a.Size.Max > c.top || a.Size.Known != (c.rule != ByNothing) {
 				t.Errorf("max %d (%d–%d) by %s, want %d–%d by %s: %q", a.Size.Max, a.Size.Lower, a.Size.Upper, a.Size.Rule, c.low, c.top, c.rule, a.Size.Why)
 			}
-			if a.Size.Lower > a.Size.Max || a.Size.Max > a.Size.Upper || a.Size.Min > a.Size.Max {
+			if z := a.Size; z.Lower > z.Max || z.Max > z.Upper || z.Min > z.Max || z.MinLower > z.Min || z.Min > z.MinUpper || z.MinUpper > z.Upper {
 				t.Errorf("out of order: %+v", a.Size)
 			}
 			if has := slices.ContainsFunc(a.Findings, func(f Finding) bool { return f.Kind == c.finding }); !has && c.finding != "" {
@@ -166,6 +166,59 @@ func TestWhatLoadsAskFor(t *testing.T) {
 		})
 	}
 }
+
+// A busy machine is the server's doing only where its backends compute or read.
+func TestABusyMachineWithIdleBackendsIsNotASaturatedServer(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		cpu      float64
+		groups   []pgstat.Group
+		finding  string
+		evidence string
+	}{
+		{"callers here turn around all the time", 0.97, []pgstat.Group{every10(group(pgstat.Active, "", 1)), here(group(pgstat.Turning, "", 6))}, "foreign", "97 % busy, and backends account for 0.6 of its 2 cores"},
+		{"another process", 0.97, []pgstat.Group{group(pgstat.IdleInTransaction, "", 6), every10(group(pgstat.Active, "", 1))}, "foreign", "account for 0.6 of its 2 cores"},
+		{"backends compute", 0.97, []pgstat.Group{group(pgstat.Active, "", 9)}, "saturated", "2.0 of them with the server's work and its callers', with 9.0 backends that compute or want to."},
+		{"backends read from the kernel's cache", 0.97, []pgstat.Group{every10(group(pgstat.Active, "", 1)), group(pgstat.Active, "IO:DataFileRead", 9)}, "saturated", "with 0.6 backends that compute or want to and 9.0 that read."},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var all []Sample
+			for i := range 300 {
+				var now []pgstat.Group
+				for _, g := range c.groups {
+					if g.Application == "every10" { // 6 of 10 looks
+						if g.Application = "api"; i%10 >= 6 {
+							continue
+						}
+					}
+					now = append(now, g)
+				}
+				s := sampleOf(float64(i)/10, float64(i*100), now...)
+				s.CPU = &c.cpu
+				all = append(all, s)
+			}
+			a := Advise(Question{}, recorded(all, 2))
+			var kinds []string
+			for _, f := range a.Findings {
+				if f.Kind == "foreign" || f.Kind == "saturated" {
+					kinds = append(kinds, f.Kind)
+					if !strings.Contains(f.Evidence, c.evidence) {
+						t.Errorf("%s: %s", f.Kind, f.Evidence)
+					}
+				}
+			}
+			if !slices.Equal(kinds, []string{c.finding}) {
+				t.Errorf("found %q, want %q; %+v", kinds, c.finding, a.Supply)
+			}
+		})
+	}
+}
+
+// every10 marks a group that is there at 6 of 10 looks.
+func every10(g pgstat.Group) pgstat.Group { g.Application = "every10"; return g }
+
+// here is a group of callers on the server's machine, which turn around.
+func here(g pgstat.Group) pgstat.Group { g.Here = true; return g }
 
 func TestAKneeThatTheObservationSawIsMeasured(t *testing.T) {
 	// The pool is resized while it is watched: 30 s at each size.

@@ -92,12 +92,16 @@ func loadFindings(a *Advice, t *tally, add adder) {
 	}
 	if a.Supply.Foreign >= 0.5 {
 		add(15, "foreign", "other processes use the server's cores",
-			fmt.Sprintf("The machine's CPU is %.0f %% busy, and backends account for %.1f of its %d cores; callers on the same machine count as others.", 100*a.Supply.CPU, a.Supply.Busy, a.Supply.Cores),
+			fmt.Sprintf("The machine's CPU is %.0f %% busy, and backends account for %.1f of its %d cores; callers on the same machine count as others.", 100*a.Supply.CPU, a.Supply.CPU*float64(a.Supply.Cores)-a.Supply.Foreign, a.Supply.Cores),
 			"Give PostgreSQL a machine of its own. Until then the ratio, and with it the range, is uncertain: look again when it is quiet.")
 	}
 	if a.Size.Saturated && a.Supply.Foreign == 0 {
 		over := math.Max(0, a.Demand.P95-float64(a.Size.Max))
-		evidence := fmt.Sprintf("All %d cores were busy %.0f %% of the time, with %.1f backends that compute or want to.", a.Supply.Cores, 100*a.Supply.Saturated, a.Supply.Computing)
+		evidence := fmt.Sprintf("All %d cores were busy %.0f %% of the time, %.1f of them with the server's work and its callers', with %.1f backends that compute or want to", a.Supply.Cores, 100*a.Supply.Saturated, a.Supply.Busy, a.Supply.Computing)
+		if m.IO >= notable {
+			evidence += fmt.Sprintf(" and %.1f that read", m.IO)
+		}
+		evidence += "."
 		add(10+over, "saturated", "the server is saturated; no size cures that",
 			evidence, "The right size keeps response times fair, but only faster queries (indexes, a smaller hnsw.ef_search), fewer of them, or more cores add throughput.")
 	}

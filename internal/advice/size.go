@@ -37,6 +37,11 @@ type Size struct {
 	Min   int  `json:"min"`
 	Lower int  `json:"lower"` // of max: what the evidence cannot tell apart from it
 	Upper int  `json:"upper"`
+	// Of min: from half of the recommended one, below which callers often wait for
+	// a connection to be opened, to what is in use 5 % of the time, above which
+	// connections stand idle; to Upper where callers may have queued unseen.
+	MinLower int `json:"min_lower"`
+	MinUpper int `json:"min_upper"`
 
 	MaxEach int `json:"max_each"` // for one of the instances
 	MinEach int `json:"min_each"`
@@ -104,6 +109,10 @@ func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
 	z.Max, z.Bound = allowed.Clip(span.Target)
 	z.Lower, z.Upper = min(span.Lower, allowed.High), min(span.Upper, allowed.High)
 	z.Min = min(z.Max, max(1, up(d.Median)))
+	z.MinLower, z.MinUpper = (z.Min+1)/2, min(z.Upper, max(z.Min, up(d.P95)))
+	if z.Clipped {
+		z.MinUpper = max(z.Min, z.Upper)
+	}
 	if z.Bound != sizing.NoBound {
 		z.Why = append(z.Why, fmt.Sprintf("The evidence asks for %d; %s allows %d.", span.Target, wall(z.Bound), z.Max))
 	}

@@ -18,8 +18,9 @@ type Supply struct {
 
 	Computing float64 `json:"computing"` // mean backends of the whole server that compute or want to
 	Busy      float64 `json:"busy"`      // mean cores that they keep busy
-	// Foreign is how many cores something else than the server keeps busy, on a
-	// machine without a free one; 0 where that is unknown.
+	// Foreign is how many cores something else than the server's backends keeps
+	// busy, its callers for one, on a machine without a free core; 0 where that is
+	// unknown.
 	Foreign   float64 `json:"foreign,omitempty"`
 	Saturated float64 `json:"saturated"` // share of the time, 0–1, with all cores busy
 
@@ -90,6 +91,13 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 		// them: beside one other process on a core, half of the time.
 		s.Foreign = math.Max(0, s.CPU*float64(cores)-s.Busy)
 		s.RatioHigh *= 2
+	}
+	// Turning around counts as computing where callers sit on this machine, and so
+	// their CPU time looks like the server's. Where backends themselves, with what
+	// they read from the kernel's cache, fill less than half of the cores, the
+	// callers or others have the rest.
+	if own := s.Computing + all.mean.IO; s.CPU >= busyMachine && own < float64(cores)/2 {
+		s.Foreign = math.Max(s.Foreign, s.CPU*float64(cores)-own)
 	}
 	s.Saturated = all.share(func(i int, c *counts) bool {
 		return central.computing[i] >= float64(cores)

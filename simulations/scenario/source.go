@@ -48,7 +48,7 @@ func (s *Scenario) TracePath() string {
 	return filepath.Join(filepath.Dir(s.path), s.Trace.File)
 }
 
-// AboutTrace says in sentences what is done to the trace.
+// AboutTrace says in sentences what is done to the trace, and what is missing in it.
 func (s *Scenario) AboutTrace(seed uint64) ([]string, error) {
 	if s.Trace == nil {
 		return nil, nil
@@ -57,7 +57,7 @@ func (s *Scenario) AboutTrace(seed uint64) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.Trace.Plan(seed).Describe(reader.Header()), reader.Close()
+	return s.Trace.Plan(seed).About(reader), reader.Close()
 }
 
 // Next gives the next request. A class that the world does not name is drawn by

@@ -13,6 +13,10 @@ import (
 // would never end.
 const maxRate = 1e8
 
+// maxAhead bounds how many intervals are read ahead for the first known service
+// time: 45 hours of a row every 10 s, in 2 MB.
+const maxAhead = 1 << 14
+
 // arrivals draws requests from intervals: a renewal process whose clock runs with
 // the recorded rate. The next arrival is when the integral of the rate has grown
 // by a gap, and gaps have mean 1 and the recorded coefficient of variation. So the
@@ -32,13 +36,23 @@ type arrivals struct {
 	gap       float64 // what is left of the gap, in arrivals
 	err       error
 
+	ahead []Interval // read, and not yet given to advance
+	// What an interval without a mean service time gets: the mean of the known ones
+	// before it, weighted by their arrivals, and at the start the first known one.
+	// NaN while none is known. In ms, deflated.
+	filler     float64
+	fillWeight float64 // arrivals
+	looked     bool    // for the first known one
+
 	unknownRate, holes float64 // seconds
 	unknownCV          int
 	intervals          int
+
+	served, unknownService, filled int // intervals with arrivals
 }
 
 func newArrivals(r *Reader, scale float64, random *rand.Rand) *arrivals {
-	return &arrivals{read: r.Interval, scale: scale, random: random}
+	return &arrivals{read: r.Interval, scale: scale, random: random, filler: math.NaN()}
 }
 
 func (a *arrivals) next(e *Event) error {
@@ -71,7 +85,7 @@ func (a *arrivals) next(e *Event) error {
 // arrived at second 0 on purpose.
 func (a *arrivals) begin() error {
 	if a.err == nil {
-		a.err = a.read(&a.following)
+		a.err = a.take(&a.following)
 	}
 	if a.err != nil {
 		return a.err
@@ -82,6 +96,14 @@ func (a *arrivals) begin() error {
 	}
 	a.gap = a.random.Float64() * a.draw(a.now.IaCV)
 	return nil
+}
+
+// skip goes on to the next interval, for what notes says.
+func (a *arrivals) skip() error {
+	if !a.begun {
+		return a.begin()
+	}
+	return a.advance()
 }
 
 // advance goes on to the next interval.
@@ -95,7 +117,7 @@ func (a *arrivals) advance() error {
 	last := a.now.Dur
 	began := a.intervals > 0
 	a.now = a.following
-	if err := a.read(&a.following); err == io.EOF {
+	if err := a.take(&a.following); err == io.EOF {
 		a.more = false
 	} else if err != nil {
 		a.err, a.more = err, false
@@ -132,7 +154,67 @@ func (a *arrivals) advance() error {
 	if math.IsNaN(a.now.IaCV) {
 		a.unknownCV++
 	}
+	a.learn()
 	return nil
+}
+
+// take gives the next interval: one that was read ahead, else the next of the file.
+func (a *arrivals) take(i *Interval) error {
+	if len(a.ahead) == 0 {
+		return a.read(i)
+	}
+	*i, a.ahead = a.ahead[0], a.ahead[1:]
+	return nil
+}
+
+// learn keeps the filler while the present interval begins.
+func (a *arrivals) learn() {
+	arrived := a.now.Rate * (a.end - a.at)
+	if mean := a.mean(); !math.IsNaN(mean) {
+		a.looked = true
+		if arrived > 0 {
+			a.served++
+			if a.fillWeight == 0 {
+				a.filler = mean
+			}
+			a.fillWeight += arrived
+			a.filler += (mean - a.filler) * arrived / a.fillWeight
+		} else if math.IsNaN(a.filler) {
+			a.filler = mean
+		}
+		return
+	}
+	if !(arrived > 0) {
+		return
+	}
+	a.served++
+	a.unknownService++
+	if !a.looked {
+		a.looked = true
+		a.filler = a.firstKnown()
+	}
+	if !math.IsNaN(a.filler) {
+		a.filled++
+	}
+}
+
+// firstKnown looks ahead for a mean service time; NaN when there is none near.
+// What it cannot read is an error again when it is its turn.
+func (a *arrivals) firstKnown() float64 {
+	if mean := a.meanOf(&a.following); a.more && !math.IsNaN(mean) {
+		return mean
+	}
+	for a.more && len(a.ahead) < maxAhead {
+		var i Interval
+		if a.read(&i) != nil {
+			break
+		}
+		a.ahead = append(a.ahead, i)
+		if mean := a.meanOf(&i); !math.IsNaN(mean) {
+			return mean
+		}
+	}
+	return math.NaN()
 }
 
 // draw is a gap of mean 1 and the given coefficient of variation.
@@ -149,14 +231,24 @@ func (a *arrivals) draw(cv float64) float64 {
 
 // service is a service time of the present interval, in ms; NaN when unknown.
 func (a *arrivals) service() float64 {
-	mean := a.now.ServiceMean
+	mean := a.mean()
+	if math.IsNaN(mean) {
+		mean = a.filler
+	}
 	if math.IsNaN(mean) {
 		return mean
 	}
-	if a.cores > 0 && a.now.Active > a.cores {
-		mean *= a.cores / a.now.Active
-	}
 	return mean * a.draw(a.now.ServiceCV)
+}
+
+// mean is the recorded mean service time of the present interval, deflated.
+func (a *arrivals) mean() float64 { return a.meanOf(&a.now) }
+
+func (a *arrivals) meanOf(i *Interval) float64 {
+	if a.cores > 0 && i.Active > a.cores {
+		return i.ServiceMean * a.cores / i.Active
+	}
+	return i.ServiceMean
 }
 
 func (a *arrivals) notes() (notes []string) {
@@ -168,6 +260,17 @@ func (a *arrivals) notes() (notes []string) {
 	}
 	if a.unknownCV > 0 {
 		notes = append(notes, fmt.Sprintf("The variation of the gaps between arrivals is unknown in %d of %d intervals: Poisson arrivals there.", a.unknownCV, a.intervals))
+	}
+	if a.unknownService > 0 {
+		note := fmt.Sprintf("The service time is unknown in %d of %d intervals with arrivals: ", a.unknownService, a.served)
+		if a.filled == a.unknownService {
+			note += "it is drawn there with the mean of the known intervals before, weighted by their arrivals, and of the first known one at the start."
+		} else if a.filled == 0 {
+			note += "no known one is near, and requests take there what the scenario says."
+		} else {
+			note += fmt.Sprintf("in %d of these with the mean of the known intervals before, weighted by their arrivals; in the others none was known yet, and requests take there what the scenario says.", a.filled)
+		}
+		notes = append(notes, note)
 	}
 	return notes
 }

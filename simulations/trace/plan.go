@@ -101,6 +101,7 @@ func seconds(s float64) string {
 type Stream struct {
 	next  source
 	notes func() []string
+	skip  func() error // goes on by an interval, drawing nothing; nil for events
 }
 
 // source gives the next request, or io.EOF.
@@ -129,7 +130,7 @@ func (p Plan) Stream(r *Reader) (*Stream, error) {
 		if deflated {
 			a.cores = p.Cores
 		}
-		s.next, s.notes = a.next, a.notes
+		s.next, s.notes, s.skip = a.next, a.notes, a.skip
 	default:
 		return nil, &Error{File: r.Name(), Reason: fmt.Sprintf("a trace of kind %s has no requests; events or intervals are needed", h.Kind)}
 	}
@@ -140,6 +141,23 @@ func (p Plan) Stream(r *Reader) (*Stream, error) {
 		s.next = compress(s.next, c)
 	}
 	return s, nil
+}
+
+// About is what Describe says of the trace, and what is missing in its intervals,
+// all of which it reads. Where they end in an error, it says what it knows by then:
+// the error comes again to whoever streams.
+func (p Plan) About(r *Reader) []string {
+	sentences := p.Describe(r.Header())
+	if r.Header().Kind != Intervals {
+		return sentences
+	}
+	s, err := p.Stream(r)
+	if err != nil {
+		return sentences
+	}
+	for s.skip() == nil {
+	}
+	return append(sentences, s.notes()...)
 }
 
 // random is a generator of its own for each purpose, so that switching one thing

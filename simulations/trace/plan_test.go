@@ -146,11 +146,61 @@ func TestRatesAreFollowedOverTimeAndWhatIsUnknownIsSaid(t *testing.T) {
 			t.Errorf("%v to %v s: %v arrivals instead of %v", c.from, c.to, got, c.want)
 		}
 	}
-	if text := strings.Join(notes, "\n"); len(notes) != 3 || !strings.Contains(text, "unknown for 10s") || !strings.Contains(text, "gaps of 10s") || !strings.Contains(text, "5 of 5 intervals") {
+	if text := strings.Join(notes, "\n"); len(notes) != 4 || !strings.Contains(text, "service time is unknown in 3 of 3 intervals with arrivals: no known one is near") || !strings.Contains(text, "unknown for 10s") || !strings.Contains(text, "gaps of 10s") || !strings.Contains(text, "5 of 5 intervals") {
 		t.Errorf("%q", notes)
 	}
 	if !math.IsNaN(all[0].Service) {
 		t.Error("a service time was invented")
+	}
+}
+
+func TestAnIntervalWithoutAServiceTimeGetsThatOfTheKnownOnes(t *testing.T) {
+	header := `{"version":1,"kind":"intervals","service_kind":"observed"}`
+	// 0 unknown; 10 s and 20 s known with weights 1:3; 30 s unknown; 40 s is quiet.
+	rows := "t_s,dur_s,rate_rps,service_ms_mean,service_ms_cv,active\n0,10,1000,,0,\n10,10,500,2,0,8\n20,10,1500,6,0,8\n30,10,1000,,0,8\n40,10,0,,0,\n"
+	for _, c := range []struct {
+		name string
+		plan Plan
+		want [4]float64 // ms, of each interval
+	}{
+		{"as recorded", Plan{Seed: 1}, [4]float64{2, 2, 6, 5}},
+		{"more of them", Plan{Seed: 1, RateScale: 2}, [4]float64{2, 2, 6, 5}},
+		{"without contention", Plan{Seed: 1, Cores: 4}, [4]float64{1, 1, 3, 2.5}}, // divided by 8 in use / 4 cores
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			all, notes := stream(t, c.plan, header, rows)
+			for _, e := range all {
+				if want := c.want[min(3, int(e.T/10))]; math.Abs(e.Service-want) > 1e-9 {
+					t.Fatalf("at %v s: %v ms instead of %v", e.T, e.Service, want)
+				}
+			}
+			if len(all) < 30_000 || !strings.Contains(strings.Join(notes, "\n"), "The service time is unknown in 2 of 4 intervals with arrivals: it is drawn") {
+				t.Errorf("%d requests, %q", len(all), notes)
+			}
+			r, err := NewReader(strings.NewReader(magic+header+"\n"+rows), "x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if about := c.plan.About(r); !slices.Equal(about, append(c.plan.Describe(r.Header()), notes...)) {
+				t.Errorf("the report says %q, the stream %q", about, notes)
+			}
+		})
+	}
+}
+
+func TestAServiceTimeTooFarAheadIsNotWaitedFor(t *testing.T) {
+	var rows strings.Builder
+	rows.WriteString("t_s,dur_s,rate_rps,service_ms_mean\n")
+	for i := range maxAhead + 10 {
+		fmt.Fprintf(&rows, "%d,1,1,\n", i)
+	}
+	fmt.Fprintf(&rows, "%d,1,1,7\n%d,100,1,\n", maxAhead+10, maxAhead+11)
+	all, notes := stream(t, Plan{}, `{"version":1,"kind":"intervals"}`, rows.String())
+	if !math.IsNaN(all[0].Service) || math.IsNaN(all[len(all)-1].Service) {
+		t.Errorf("%v … %v", all[0], all[len(all)-1])
+	}
+	if text := strings.Join(notes, "\n"); !strings.Contains(text, fmt.Sprintf("unknown in %d of %d intervals with arrivals: in 1 of these", maxAhead+11, maxAhead+12)) {
+		t.Errorf("%q", notes)
 	}
 }
 
