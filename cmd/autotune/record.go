@@ -42,7 +42,7 @@ func recordCommand() *command {
 		about: `Writes a trace, which a simulation can replay: a text file of requests or of intervals,
 in the format autotune-trace, gzipped when its name ends in .gz.
 
-It samples the database once a second over one connection of its own, as any role that may
+It samples the database ten times a second over one connection of its own, as any role that may
 connect; a role without pg_read_all_stats sees less, which it says. An interval has the
 rate of transactions of the database, the connections by what they do, and the mean service
 time by Little's law. Interrupting it ends the trace well. It changes nothing.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,8 +14,17 @@ import (
 	"github.com/pgautotune/autotune/simulations/trace"
 )
 
-// lookEvery is how often the database is looked at within an interval.
-const lookEvery = time.Second
+// How often the database is looked at within an interval: a fast service is in use
+// for moments, which few looks would miss and then have no service time for.
+const (
+	lookEvery = 100 * time.Millisecond
+	// lookSeldom is for a server with so many backends that a look is dear.
+	lookSeldom = time.Second
+	// lookShare of one core is what looking may cost the server.
+	lookShare = 0.004
+	// paceEvery is how often that is asked again.
+	paceEvery = 10 * time.Second
+)
 
 // liveColumns are what a recording of a database knows.
 var liveColumns = []string{"t_s", "dur_s", "rate_rps", "service_ms_mean", "active", "idle", "idle_in_transaction", "hidden", "others"}
@@ -65,7 +76,7 @@ func (f *recordFlags) live(ctx context.Context, s *session) error {
 	rec := &recording{w: w, narrowed: f.user != "" || f.application != "", start: start, begun: start, before: first}
 	rec.look(first)
 	err = f.sample(ctx, show, reader, rec)
-	if err == nil && rec.seen.Sub(rec.begun) >= lookEvery*9/10 { // the last interval, cut short
+	if err == nil && rec.seen.Sub(rec.begun) >= shortestInterval*9/10 { // the last interval, cut short
 		err = rec.end(rec.latest, rec.seen)
 	}
 	show.clear()
@@ -79,6 +90,9 @@ func (f *recordFlags) live(ctx context.Context, s *session) error {
 	if rec.missed > 0 {
 		notes = append(notes, fmt.Sprintf("%s could not be taken, the last because: %v. Intervals without a look are left out.", plural(rec.missed, "look"), rec.why))
 	}
+	if rec.unserved > 0 {
+		notes = append(notes, fmt.Sprintf("The mean service time is unknown in %d of %s: no look found a connection in use, though transactions ended.", rec.unserved, plural(int(w.Rows()), "row")))
+	}
 	return f.finish(s, recordResult{Format: "the live database", Rows: w.Rows(), Header: h, Notes: append(notes, h.Note)})
 }
 
@@ -90,7 +104,22 @@ func (f *recordFlags) liveNote() string {
 	return note
 }
 
-// sample looks once a second and writes a row for each interval.
+// pace is the time from look to look, by what the server says that a census costs
+// it, which is no less than a look. A census is a transaction of its own, too.
+func (r *recording) pace(ctx context.Context, reader *pgstat.Reader) time.Duration {
+	c, err := reader.Census(ctx)
+	r.own++
+	if err != nil {
+		return lookSeldom // it cannot be known
+	}
+	r.spent = append(r.spent, c.Spent)
+	r.spent = r.spent[max(0, len(r.spent)-20):]
+	// The lower quartile: longer ones waited for a core, which costs nobody.
+	sorted := slices.Sorted(slices.Values(r.spent))
+	return min(lookSeldom, max(lookEvery, time.Duration(float64(sorted[len(sorted)/4])/lookShare)))
+}
+
+// sample looks about ten times a second and writes a row for each interval.
 func (f *recordFlags) sample(ctx context.Context, show *screen, reader *pgstat.Reader, rec *recording) error {
 	var over <-chan time.Time
 	if f.length > 0 {
@@ -98,15 +127,24 @@ func (f *recordFlags) sample(ctx context.Context, show *screen, reader *pgstat.R
 		defer t.Stop()
 		over = t.C
 	}
-	tick := time.NewTicker(min(lookEvery, f.interval))
-	defer tick.Stop()
+	pace := rec.pace(ctx, reader)
+	timer := time.NewTimer(pace)
+	defer timer.Stop()
+	paced := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil // interrupted: what is written is a whole trace
 		case <-over:
 			return nil
-		case <-tick.C:
+		case <-timer.C:
+		}
+		// Not in step with callers that have a period, whom looks at even times
+		// would find always, or never, in use.
+		timer.Reset(time.Duration(float64(pace) * (0.75 + 0.5*rand.Float64())))
+		if time.Since(paced) >= paceEvery {
+			paced = time.Now()
+			pace = rec.pace(ctx, reader)
 		}
 		a, err := reader.Read(ctx)
 		if ctx.Err() != nil {
@@ -121,7 +159,7 @@ func (f *recordFlags) sample(ctx context.Context, show *screen, reader *pgstat.R
 		}
 		rec.look(a)
 		show.draw(rec.line(f.length, a))
-		if time.Since(rec.begun) >= f.interval-lookEvery/10 {
+		if time.Since(rec.begun) >= f.interval-pace/2 {
 			if err := rec.end(a, rec.seen); err != nil {
 				return err
 			}
@@ -138,18 +176,23 @@ type recording struct {
 	begun  time.Time       // the interval
 	before pgstat.Activity // at its begin
 	looks  int
+	own    int     // transactions of the recording itself
+	owed   float64 // own ones taken off that the server had not counted yet
 	sum    struct{ active, idle, inTransaction, hidden, others float64 }
 	latest pgstat.Activity // the last look
 	seen   time.Time       // when it was
 	last   float64         // rate of the interval before, for the screen
 
-	missed int
-	why    error
+	spent    []time.Duration // of the last censuses
+	unserved int             // rows with a rate and without a service time
+	missed   int
+	why      error
 }
 
 func (r *recording) look(a pgstat.Activity) {
 	b := a.Ours
 	r.looks++
+	r.own++
 	r.latest, r.seen = a, time.Now()
 	r.sum.active += float64(b.OnCPU + b.IO + b.Lock + b.LWLock + b.OtherWait)
 	r.sum.idle += float64(b.Idle)
@@ -169,15 +212,21 @@ func (r *recording) end(a pgstat.Activity, now time.Time) error {
 		i.Active, i.Idle, i.IdleInTransaction = r.sum.active/n, r.sum.idle/n, r.sum.inTransaction/n
 	}
 	// Each look is a transaction of its own, which a pool would not have made.
-	done := float64(a.Transactions - r.before.Transactions - int64(r.looks))
+	// The server counts them up to a second late, and in some rows fewer of them
+	// than there were looks: the rest is taken off in the next.
+	done := float64(a.Transactions-r.before.Transactions-int64(r.own)) - r.owed
+	r.owed = 0
 	if !r.narrowed && a.Transactions >= r.before.Transactions && a.StatsReset.Equal(r.before.StatsReset) {
 		i.Rate = max(0, done) / i.Dur
+		r.owed = max(0, -done)
 		if busy := i.Active + i.IdleInTransaction; i.Rate > 0 && busy > 0 {
 			i.ServiceMean = 1000 * busy / i.Rate
+		} else if i.Rate > 0 && busy == 0 { // and not hidden
+			r.unserved++
 		}
 	}
 	r.last = i.Rate
-	r.begun, r.before, r.looks = now, a, 0
+	r.begun, r.before, r.looks, r.own = now, a, 0, 0
 	r.sum.active, r.sum.idle, r.sum.inTransaction, r.sum.hidden, r.sum.others = 0, 0, 0, 0, 0
 	if err := r.w.Interval(&i); err != nil {
 		return err

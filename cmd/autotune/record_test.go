@@ -87,6 +87,45 @@ func flushed(path string) (n int) {
 	return n
 }
 
+// A service whose connection is in use for a few milliseconds of a second: one look
+// a second would hardly ever find it so.
+func TestAFastServiceIsRecordedWithItsServiceTime(t *testing.T) {
+	t.Parallel()
+	dsn := pgtest.DSN(t)
+	ctx, stop := context.WithCancel(t.Context())
+	conn, err := pgx.Connect(ctx, dsn+"&application_name=fast")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { // 4 ms of work 50 times a second: in use a fifth of the time
+		defer close(ended)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			_, _ = conn.Exec(ctx, "select pg_sleep(0.004) from (select 1 from pg_class limit 1) x") // the server counts a transaction late that reads no table
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+		_ = conn.Close(context.Background())
+	}()
+	t.Cleanup(func() { stop(); <-ended })
+	out := filepath.Join(t.TempDir(), "t.csv")
+	if got := call(t, nil, "record", dsn, "--for", "3500ms", "--interval", "3s", "-o", out); got.code != exitDone {
+		t.Fatalf("exit %d: %s%s", got.code, got.stdout, got.stderr)
+	}
+	all := intervalsOf(t, out)
+	if len(all) == 0 {
+		t.Fatal("no rows")
+	}
+	// 30 looks, of which 6 find it in use; a slow machine makes it longer.
+	if i := all[0]; !(i.ServiceMean > 0.5 && i.ServiceMean < 60) || i.Active > 0.9 {
+		t.Errorf("recorded as %+v", i)
+	}
+}
+
 func TestARoleWithFewRightsRecordsWhatItMaySeeAndSaysWhatNot(t *testing.T) {
 	t.Parallel()
 	dsn := pgtest.DSN(t)
