@@ -48,6 +48,10 @@ const (
 	// enough to remember between two peaks of load what the peaks taught.
 	occupancyHalfLife = 5 * time.Minute
 
+	// occupancyLeast is how much of it there must be: the first seconds of a load
+	// fill up an empty pool once, which is not going up and down.
+	occupancyLeast = 10 * time.Second
+
 	// naturalGap is the least time between two moves that follow it: at most
 	// two a minute.
 	naturalGap = 30 * time.Second

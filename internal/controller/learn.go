@@ -306,7 +306,7 @@ func (l *Learner) done() bool {
 		return false
 	}
 	if l.Verify {
-		return l.error(t) < verifyNoise || l.hopeless(t)
+		return l.error(t) < verifyNoise || l.decided(t)
 	}
 	if best := l.best(); best >= 0 {
 		if ratio := t.rate() / l.Measured[best].rate(); ratio < trialPoor || ratio > 1/trialPoor {
@@ -316,12 +316,13 @@ func (l *Learner) done() bool {
 	return l.error(t) < trialNoise || t.Seconds >= trialMost && l.error(t) < 2*trialNoise
 }
 
-// hopeless tells whether a trial of one other limit is clearly worse than the
-// limit in force.
-func (l *Learner) hopeless(t *Trial) bool {
+// decided tells whether a trial of one other limit is clearly worse than the limit in
+// force, or so much better that the curve must have become another one.
+func (l *Learner) decided(t *Trial) bool {
 	for i := range l.Trials {
 		if b := &l.Measured[i]; b.N == l.Base {
-			return math.Log(t.rate()/b.rate()) < math.Log(1-tolerance)-2*math.Hypot(l.error(t), l.error(b))
+			gain, doubt := math.Log(t.rate()/b.rate()), math.Hypot(l.error(t), l.error(b))
+			return gain < math.Log(1-tolerance)-2*doubt || gain > math.Log(farLeast)+2*doubt
 		}
 	}
 	return false

@@ -36,6 +36,7 @@ func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Dec
 	d.Limit, d.Reason = n, l.came(n)
 	l.Knee, l.PeakX, l.BestX = k, est.PeakThroughput, est.KneeThroughput
 	l.rest(o.At)
+	l.VerifyUp = false // the first limit to be tried is above: what is below was seen
 }
 
 // follow raises the limit for demand that comes in bursts, too short to learn

@@ -128,8 +128,8 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	e := model.Estimate{Rates: s.Demand.Rates(), Knee: s.Learn.Knee, PeakThroughput: s.Learn.PeakX}
 	k, peak, best, least := s.Occupancy.Read(cfg.Objective)
 	queued := s.Learn.saturatedFor(s.At)
-	if queued >= staleAfter {
-		k = model.Knee{} // what was seen before may be out of date
+	if queued >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() {
+		k = model.Knee{} // out of date, or of a single moment
 	}
 	if k.Identified || k.Missing == model.MissingAbove {
 		e.Varied, e.Least = int(k.SeenMax), least

@@ -43,6 +43,14 @@ func (o *Occupancy) Add(at time.Duration, last, now *Levels) {
 	}
 }
 
+// Observed is the time at all levels together, decayed, in seconds.
+func (o *Occupancy) Observed() (seconds float64) {
+	for _, s := range o.Seconds {
+		seconds += s
+	}
+	return seconds
+}
+
 // Forget drops all evidence.
 func (o *Occupancy) Forget() {
 	o.Seconds, o.Left = [MaxPoints]float64{}, [MaxPoints]float64{}
