@@ -93,8 +93,9 @@ func (p *Pool) SetLimit(n int) {
 // is under way has ended: at once, or with the end of a swap.
 func (p *Pool) Freeze() {
 	p.tuner.frozen.Store(true)
-	p.swapMu.Lock()   // whoever comes after sees the flag
-	p.swapMu.Unlock() //nolint:staticcheck // nothing is to be done in between
+	p.swapMu.Lock() // whoever comes after sees the flag
+	//lint:ignore SA2001 nothing is to be done in between but to wait
+	p.swapMu.Unlock()
 }
 
 // Thaw lets the controller move the pool again.
