@@ -162,14 +162,14 @@ func mayImport(from, to string) bool {
 		return true // parts of one thing
 	}
 	switch {
-	case from == "internal/model", from == "internal/pgstat", from == "internal/host", below(from, "internal/pgtest"):
+	case from == "internal/model", from == "internal/pgstat", from == "internal/host", from == "internal/redact", below(from, "internal/pgtest"):
 		return false // the leaves
 	case from == "internal/sizing":
 		return only("internal/model")
 	case from == "internal/controller":
 		return only("internal/sizing", "internal/model")
 	case from == "":
-		return only("internal/controller", "internal/sizing", "internal/model", "internal/pgstat", "internal/host")
+		return only("internal/controller", "internal/sizing", "internal/model", "internal/pgstat", "internal/host", "internal/redact")
 	case below(from, "metrics"), below(from, "dashboard"):
 		// Through the root, whose types are aliases of the controller's; embedders
 		// get no server reader by importing a page.
