@@ -47,7 +47,14 @@ func (l *levels) leave(n, count int64) {
 // change books that so many are in use from now on.
 func (l *levels) change(now, after int64) {
 	tick := max(0, now) >> levelTicks
-	l.book(l.last.Swap(uint64(tick)<<levelBits|uint64(min(max(after, 0), levelMost))), tick)
+	for {
+		was := l.last.Load()
+		at := max(tick, int64(was>>levelBits)) // one who was held up does not turn the clock back
+		if l.last.CompareAndSwap(was, uint64(at)<<levelBits|uint64(min(max(after, 0), levelMost))) {
+			l.book(was, at)
+			return
+		}
+	}
 }
 
 // book adds the time from a packed instant up to a tick to the level it began.
