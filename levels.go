@@ -29,18 +29,10 @@ const (
 	levelMost  = 1<<levelBits - 1
 )
 
-// levelIndex is model.LevelOf without its logarithm, up to where it is constant.
-var levelIndex = func() (t [1024]uint8) {
-	for n := range t {
-		t[n] = uint8(model.LevelOf(max(n, 1)))
-	}
-	return t
-}()
-
 // leave books that so many came back out of n in use.
 func (l *levels) leave(n, count int64) {
 	if n > 0 {
-		l.left[levelIndex[min(n, int64(len(levelIndex)-1))]].Add(count)
+		l.left[model.LevelOf(int(n))].Add(count)
 	}
 }
 
@@ -61,7 +53,7 @@ func (l *levels) change(now, after int64) {
 func (l *levels) book(was uint64, tick int64) {
 	n, dt := int64(was&levelMost), tick-int64(was>>levelBits)
 	if n > 0 && dt > 0 {
-		l.time[levelIndex[min(n, int64(len(levelIndex)-1))]].Add(dt << levelTicks)
+		l.time[model.LevelOf(int(n))].Add(dt << levelTicks)
 	}
 }
 
@@ -72,7 +64,7 @@ func (l *levels) snapshot(now int64) (out model.Levels) {
 		out[i] = model.Level{Time: time.Duration(l.time[i].Load()), Left: l.left[i].Load()}
 	}
 	if n, dt := int64(was&levelMost), max(0, now)>>levelTicks-int64(was>>levelBits); n > 0 && dt > 0 {
-		out[levelIndex[min(n, int64(len(levelIndex)-1))]].Time += time.Duration(dt << levelTicks)
+		out[model.LevelOf(int(n))].Time += time.Duration(dt << levelTicks)
 	}
 	return out
 }

@@ -126,7 +126,7 @@ const censusWeight = 0.3
 
 func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	e := model.Estimate{Rates: s.Demand.Rates(), Knee: s.Learn.Knee, PeakThroughput: s.Learn.PeakX}
-	k, peak, best, least := s.Occupancy.Read(cfg.Objective)
+	k, peak, best, least := s.Occupancy.Knee(cfg.Objective)
 	queued := s.Learn.saturatedFor(s.At)
 	if queued >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() {
 		k = model.Knee{} // out of date, or of a single moment

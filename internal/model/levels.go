@@ -18,8 +18,16 @@ type Level struct {
 	Left int64         // connections given back while so many were in use
 }
 
-// LevelOf is the entry of n connections in use, n at least 1.
-func LevelOf(n int) int { return sampleBucketOf(float64(n)) }
+// LevelOf is the entry of n connections in use; below 1 as 1, and all above 1,000 as
+// one. It is read at every hold that ends, so it is a table and not a logarithm.
+func LevelOf(n int) int { return int(levelIndex[min(max(n, 1), len(levelIndex)-1)]) }
+
+var levelIndex = func() (t [sampleMax + 1]uint8) {
+	for n := range t {
+		t[n] = uint8(sampleBucketOf(float64(n)))
+	}
+	return t
+}()
 
 // MarshalJSON writes only what was ever used, as [entry, nanoseconds, left].
 func (l Levels) MarshalJSON() ([]byte, error) {

@@ -84,15 +84,9 @@ const (
 // identified only when levels beyond it were seen to serve less: on a plateau more
 // connections do no harm, and where throughput still rises at the highest level
 // seen, more may serve more. peak is the throughput at the top, best at the knee,
-// per second.
-func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64) {
-	k, peak, best, _ = o.Read(objective)
-	return k, peak, best
-}
-
-// Read is Knee with the smallest level that gives four fifths of the peak: below
-// it nothing is worth trying. 0 where nothing is known.
-func (o *Occupancy) Read(objective Objective) (k Knee, peak, best float64, least int) {
+// per second. least is the smallest level that gives four fifths of the peak: below
+// it nothing is worth trying. All are 0 where nothing is known.
+func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64, least int) {
 	c := o.curve()
 	if c.count < 2 {
 		k.Missing = MissingPoints

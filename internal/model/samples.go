@@ -57,7 +57,7 @@ func (s *Samples) Add(at time.Duration, n, completions, seconds float64) Change 
 		return Unchanged
 	}
 	change := Unchanged
-	if expected, weight, ok := s.near(at, n); ok {
+	if expected, weight, ok := s.Near(at, n); ok {
 		// Half a completion stands for none, so that the logarithm exists.
 		x := math.Max(completions, 0.5) / seconds
 		change = s.Drift.observe(math.Log(x/expected), seconds, weight)
@@ -111,9 +111,11 @@ func (s *Samples) Forget(keep float64) {
 	}
 }
 
-// near is [Samples.Near]: between the nearest buckets on both sides of n, straight in logs,
-// where they are within half as much again; else of a bucket within one width.
-func (s *Samples) near(at time.Duration, n float64) (x, weight float64, ok bool) {
+// Near is the throughput per second that the evidence left at the given time leads
+// to expect at n, and the seconds it rests on: between the nearest buckets on both
+// sides of n, straight in logs, where they are within half as much again; else of a
+// bucket within one width. ok is false where there is none near n.
+func (s *Samples) Near(at time.Duration, n float64) (x, seconds float64, ok bool) {
 	const reach = 1.5
 	var low, high SampleBucket
 	for i := range s.Buckets {
@@ -140,12 +142,6 @@ func (s *Samples) near(at time.Duration, n float64) (x, weight float64, ok bool)
 		return high.x(), high.Seconds, true
 	}
 	return 0, 0, false
-}
-
-// Near is the throughput per second that the evidence left at the given time leads
-// to expect at n, and the seconds it rests on; false where there is none near n.
-func (s *Samples) Near(at time.Duration, n float64) (x, seconds float64, ok bool) {
-	return s.near(at, n)
 }
 
 // aged is a bucket as it counts at a later time.

@@ -14,18 +14,10 @@ type occupancy struct {
 	since  int64
 }
 
-// levelIndex is [model.LevelOf] without its logarithm, up to where it is constant.
-var levelIndex = func() (t [1024]uint8) {
-	for n := range t {
-		t[n] = uint8(model.LevelOf(max(n, 1)))
-	}
-	return t
-}()
-
 // change books that n are in use from now on.
 func (o *occupancy) change(now int64, n int) {
 	if o.n > 0 {
-		o.counts[levelIndex[min(o.n, len(levelIndex)-1)]].Time += time.Duration(now - o.since)
+		o.counts[model.LevelOf(o.n)].Time += time.Duration(now - o.since)
 	}
 	o.n, o.since = n, now
 }
@@ -34,7 +26,7 @@ func (o *occupancy) change(now int64, n int) {
 // next in the queue or did not.
 func (o *occupancy) leave(now int64, n int, handed bool) {
 	if n > 0 {
-		o.counts[levelIndex[min(n, len(levelIndex)-1)]].Left++
+		o.counts[model.LevelOf(n)].Left++
 	}
 	if !handed {
 		o.change(now, n-1)
