@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/pgtest"
 	"github.com/pgautotune/autotune/internal/promtest"
 )
@@ -79,7 +80,9 @@ const promtoolPatience = 2 * time.Minute
 // A real Prometheus scrapes a live pool: names, values and native histograms
 // arrive, and the rules load and evaluate.
 func TestARealPrometheusScrapesALivePoolAndEvaluatesTheRules(t *testing.T) {
-	p := open(t, pgtest.DSN(t), 3, live)
+	// At the usual interval: what is scraped twice a second is older than five of
+	// live's looks, and would be a stall.
+	p := open(t, pgtest.DSN(t), 3, live, func(cfg *autotune.Config) { cfg.Interval = time.Second })
 	app := httptest.NewServer(Handler(New(p, Options{Pool: "main"})))
 	defer app.Close()
 	for range 5 {
@@ -101,7 +104,7 @@ func TestARealPrometheusScrapesALivePoolAndEvaluatesTheRules(t *testing.T) {
 	}
 	rules := prometheus.Evaluated(t)
 	for _, r := range rules {
-		if r.State == "firing" { // on a machine that stalls, one may be pending
+		if r.State != "inactive" {
 			t.Errorf("the alert %s is %s for a pool that is well", r.Name, r.State)
 		}
 	}
