@@ -33,7 +33,8 @@ type gate struct {
 	mu         sync.Mutex
 	head, tail *waiter // guarded by mu
 	stat       gateStat
-	enqueuedAt int64 // guarded by mu: sum over the queued of the instant they came
+	ahead      int64 // guarded by mu: of the queued, the pool's own
+	enqueuedAt int64 // guarded by mu: sum over the other queued of the instant they came
 	busySince  int64 // guarded by mu: when the queue was last found empty before it filled
 	now        func() int64
 
@@ -311,7 +312,11 @@ func (g *gate) close() {
 }
 
 func (g *gate) push(w *waiter) {
-	g.enqueuedAt += w.since
+	if w.ahead {
+		g.ahead++
+	} else {
+		g.enqueuedAt += w.since
+	}
 	w.prev, w.next = nil, nil
 	switch {
 	case g.head == nil:
@@ -338,7 +343,11 @@ func (g *gate) remove(w *waiter) {
 		w.next.prev = w.prev
 	}
 	w.prev, w.next, w.queued = nil, nil, false
-	g.enqueuedAt -= w.since
+	if w.ahead {
+		g.ahead--
+	} else {
+		g.enqueuedAt -= w.since
+	}
 	if g.head == nil {
 		g.stat.busyNanos += max(0, g.now()-g.busySince)
 	}
@@ -347,7 +356,7 @@ func (g *gate) remove(w *waiter) {
 // gateSnapshot is a consistent look at the gate.
 type gateSnapshot struct {
 	stat                 gateStat
-	limit, inUse, queued int64
+	limit, inUse, queued int64 // queued without the pool's own
 	peak                 int64 // highest in use + queued since the last snapshot
 	queuedNanos          int64 // the part of stat.waitNanos of callers that are queued still
 }
@@ -357,7 +366,7 @@ func (g *gate) peek() gateSnapshot {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.state.Load()
-	out := gateSnapshot{stat: g.stat, limit: g.limit.Load(), inUse: inUseOf(s), queued: queuedOf(s)}
+	out := gateSnapshot{stat: g.stat, limit: g.limit.Load(), inUse: inUseOf(s), queued: queuedOf(s) - g.ahead}
 	if g.head != nil {
 		now := g.now()
 		out.stat.busyNanos += max(0, now-g.busySince)

@@ -33,7 +33,9 @@ type generation struct {
 	hijacked int64 // guarded by Pool.hijackMu: connections known to have left the pool for good
 
 	retire  sync.Once
-	retired atomic.Bool   // takes no new callers
+	retired atomic.Bool     // takes no new callers
+	life    context.Context // ends when it is retired
+	end     context.CancelFunc
 	left    chan struct{} // closed when it is retired and nobody is inside Acquire
 	closed  chan struct{} // closed when its last connection is back and closed
 }
@@ -45,6 +47,7 @@ type routes struct{ current, next *generation }
 // build makes a generation that holds no connection yet.
 func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 	gen := &generation{id: int(p.generations.Add(1)), size: size, left: make(chan struct{}), closed: make(chan struct{})}
+	gen.life, gen.end = context.WithCancel(context.Background())
 	cfg := template.Copy()
 	cfg.MaxConns, cfg.MinConns = int32(size.Max), int32(size.Min)
 	before := template.BeforeConnect
@@ -85,6 +88,7 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 	// replaces connections that are lost later.
 	pool, err := pgxpool.NewWithConfig(context.WithValue(context.Background(), unannounced{}, true), cfg)
 	if err != nil {
+		gen.end()
 		return nil, fmt.Errorf("autotune: building a pool of max %d: %w", size.Max, err)
 	}
 	gen.pool = pool
@@ -164,6 +168,7 @@ func (g *generation) leave() {
 // background, which takes as long as its callers hold its connections.
 func (p *Pool) closeGeneration(gen *generation) {
 	gen.retired.Store(true)
+	gen.end()
 	if gen.inflight.Load() == 0 {
 		gen.retire.Do(func() { close(gen.left) })
 	}

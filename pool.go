@@ -346,7 +346,8 @@ func (p *Pool) AcquireFunc(ctx context.Context, f func(*pgxpool.Conn) error) err
 	return f(c)
 }
 
-// AcquireAllIdle acquires all idle connections, beyond the limit if need be.
+// AcquireAllIdle acquires all idle connections, beyond the limit if need be. As in
+// pgxpool, they are not pinged, whatever ValidateBeforeUse says.
 func (p *Pool) AcquireAllIdle(ctx context.Context) []*pgxpool.Conn {
 	gen := p.enter()
 	defer gen.leave()

@@ -236,8 +236,12 @@ func (p *Pool) warmStart(ctx context.Context) {
 //
 // pgxpool opens a connection only for a caller that finds none idle, so warming
 // keeps those it got until the last is open. It gives them up at once when
-// callers come near the limit, and stops when even then one lies idle.
+// callers come near the limit, and stops when even then one lies idle, or when the
+// generation is retired: it would wait there for a connection that a caller holds.
 func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(next.life, cancel)()
 	var kept []*pgxpool.Conn
 	giveUp := func() {
 		for _, conn := range kept {

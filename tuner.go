@@ -58,7 +58,7 @@ type Verdict struct {
 	Reason sizing.Reason
 }
 
-// wakeEvery is the least time between two looks that a queue brought about: a
+// wakeEvery is the least time between any look and one that a queue brought about: a
 // queue is worth a look at once, a thousand queued callers are not worth more.
 const wakeEvery = 100 * time.Millisecond
 
@@ -136,6 +136,7 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 			t.pool.log.Error("tuner stopped: a bug in the controller; the pool stays as it is", "panic", r)
 		}
 	}()
+	t.lastWake.Store(t.pool.now())
 	t.pool.reconcileHijacked()
 	t.recent.add(time.Now(), t.pool.acquireTotals())
 	if t.pool.cfg.Manual || t.broken {

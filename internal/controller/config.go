@@ -90,9 +90,15 @@ const (
 	verifyFirst = time.Minute
 	verifyMost  = 8 * time.Minute
 
+	// verifySoon is the least time between two trials while the queue grows.
+	verifySoon = 15 * time.Second
+
 	// verifyQueued bounds it while the queue never ends: then another limit may
 	// be what the callers are waiting for.
 	verifyQueued = 2 * time.Minute
+
+	// verifyStep is how far from the limit in force that trial is, as a ratio.
+	verifyStep = 1.5
 
 	// staleAfter is how long the pool's ups and downs may have shown nothing new
 	// and still be believed while callers queue.

@@ -50,8 +50,15 @@ type Learner struct {
 
 	SaturatedSince time.Duration // since when callers have queued without a break
 	Saturated      bool
-	Crowded        time.Duration // for how long the server has been crowded without a queue
+	Came           float64       // arrivals since then
+	Served         Trial         // what came back since then
 	IdleFor        time.Duration // time without saturation within the current trial
+
+	Crowd      Trial         // being gathered while the server may be crowded without a queue
+	CrowdPeak  int           // the most of it in use at once
+	Made       int           // the episode's queue was made: so many were in use before it; 0: it came by itself
+	CrowdAt    time.Duration // when a queue may be made again
+	CrowdEvery time.Duration
 
 	Store  model.Samples // evidence at the limit it ended at, for drift
 	Window Trial         // being gathered for the store
@@ -68,6 +75,9 @@ type Learner struct {
 	VerifyEvery time.Duration
 	Verify      bool // the episode is only a trial of one other limit
 	VerifyUp    bool
+	OverrunAt   time.Duration // when one above may be tried because more callers come
+	RestedAt    time.Duration // since when no other limit has been tried
+	CallersThen float64       // in use and queued soon after that
 }
 
 // maxTrials bounds an episode: 9 doublings span 1 to 500, the rest is refinement.
@@ -81,7 +91,7 @@ const (
 	trialHard        = 6.0   // seconds, whatever was counted
 	trialCompletions = 60    // 13 % standard error for exponential service, less for a closed loop
 	trialNoise       = 0.04  // relative standard error; what decides is measured again
-	verifyNoise      = 0.025 // of a trial of one other limit at rest: there is time
+	verifyNoise      = 0.018 // of a trial of one other limit at rest: there is time
 	confirmed        = 0.8   // seconds after which the top of a climb is believed not to rise any more
 	refinements      = 4     // in one episode: more would chase the noise of the best
 	duels            = 3     // in one episode
@@ -94,6 +104,7 @@ const (
 	farRatio      = 1.5
 	farLeast      = 1.2
 	overrun       = 1.2 // times the throughput at rest: arrivals that a varying load's knee was not made for
+	overrunMost   = 4.0 // times the limit at which it is met
 	baseSeconds   = 5.0 // of evidence for the throughput that changes are seen against
 	farGlances    = 2
 	storeHalfLife = 2 * time.Minute
@@ -105,9 +116,12 @@ const (
 	// above and not in between: a curve that bends halfway has 0.5, and above
 	// the bend a trial costs little.
 	nearlyLinear = 0.5
+	// openSlope is how much steeper than between the last two trials the rate per
+	// connection may become below them: at the dip of pgvector's search between 32
+	// and 2 connections it does by 0.4.
+	openSlope = 0.6
 
-	crowdedFor = 2 * time.Second // a few looks at the server agree
-	farBeyond  = 4               // times the prior, with the cores busy twice over, a limit is oversized beyond doubt
+	farBeyond = 4 // times the prior, with the cores busy twice over, a limit is oversized beyond doubt
 
 	// resumeWithin is how long the trials of an unfinished episode serve: the
 	// half-life of what is stored of a finished one.
@@ -126,20 +140,13 @@ type move struct {
 
 // observe takes one window into account. limit is the pool's, low and high the
 // walls that bind it, callers the number in the pool (in use + queued).
-func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, high int, callers float64, est model.Estimate) move {
+func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, limit, low, high int, callers float64, est model.Estimate) move {
 	saturated := l.Saturated
 	if l.Episode {
 		return l.trial(cfg, at, w, saturated, low, high, callers, est)
 	}
-	if l.crowd(w, est) {
-		l.Crowded += w.Elapsed
-	} else {
-		l.Crowded = 0
-	}
-	if l.Crowded >= crowdedFor {
-		l.begin(at, limit, low)
-		l.Crowded = 0
-		return l.try(at, max(low, int(0.8*w.inUse)), est.Service, sizing.Learning)
+	if m := l.suspect(at, w, crowded, limit, low, high, est); m.limit > 0 {
+		return m
 	}
 	if !saturated {
 		m := move{}
@@ -168,26 +175,18 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, limit, low, hi
 func (l *Learner) queue(at time.Duration, w window, limit int) {
 	saturated := w.saturated > 0.8 && w.inUse > 0.7*float64(min(limit, w.Limit))
 	if saturated && !l.Saturated {
-		l.SaturatedSince = at - w.Elapsed
+		l.SaturatedSince, l.Came, l.Served = at-w.Elapsed, 0, Trial{}
 	}
 	l.Saturated = saturated
-}
-
-// crowd tells whether the server is crowded although nobody queues, because the
-// limit is above what callers ask for: at least twice as many connections in use
-// as the prior finds useful, and the cores busy twice over. Throughput says
-// nothing about capacity then, but the census does, and it takes a queue, made by
-// a limit a little below what is in use, to learn more.
-func (l *Learner) crowd(w window, est model.Estimate) bool {
-	return est.Prior > 0 && est.Crowded && w.saturated < 0.05 && w.inUse >= 2*float64(est.Prior) && w.inUse >= 4 &&
-		w.inUse > 1.2*float64(est.Varied) // else its ups and downs show whether that does harm
+	l.Came += float64(w.Arrivals)
+	l.Served.add(w)
 }
 
 // begin starts an episode by measuring the limit that is in force. One that was
 // broken off when its queue went away goes on where it was: load that comes in
 // bursts shorter than an episode is learned over several of them.
 func (l *Learner) begin(at time.Duration, limit, low int) move {
-	l.Episode, l.Verify, l.Recalled, l.Drifted, l.Base, l.IdleFor = true, false, 0, false, limit, 0
+	l.Episode, l.Verify, l.Recalled, l.Drifted, l.Made, l.Base, l.IdleFor = true, false, 0, false, 0, limit, 0
 	l.Relearns = l.Known || l.Doubted
 	l.Known = false
 	l.Resumed = l.Trials > 0 && l.BrokenOff > 0 && at-l.BrokenOff < resumeWithin
@@ -259,8 +258,13 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 		}
 	}
 	l.keep(l.Current)
+	reason := sizing.Learning
 	if l.Verify {
-		return l.verified(at)
+		m, ok := l.verified(at)
+		if ok {
+			return m
+		}
+		reason = sizing.CapacityChanged
 	}
 	if m, ok := l.known(at, low, high, est.Service); ok {
 		return m
@@ -270,7 +274,7 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 	if n == 0 || l.Trials == maxTrials {
 		return l.conclude(cfg, at, low, high)
 	}
-	return l.try(at, n, est.Service, sizing.Learning)
+	return l.try(at, n, est.Service, reason)
 }
 
 // known goes to the limit remembered for the load that the first trial looks
@@ -344,6 +348,9 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	}
 	n := min(max(l.choose(cfg.Objective), low), high)
 	l.remember(at)
+	if l.Made > 0 && n >= l.Made {
+		return l.inVain(at)
+	}
 	l.rest(at)
 	if !l.Drifted || 2*n > 3*l.Base || 2*l.Base > 3*n {
 		l.DriftEvery = 0
@@ -374,7 +381,7 @@ func (l *Learner) rest(at time.Duration) {
 	l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
 	l.BaseSeconds = trialLeast
 	l.VerifyEvery = verifyFirst
-	l.VerifyAt = at + l.VerifyEvery
+	l.VerifyAt, l.OverrunAt, l.RestedAt, l.CallersThen = at+l.VerifyEvery, at, at, 0
 	l.VerifyUp = true // down is next: a smaller limit that serves as much is worth more
 }
 
@@ -385,7 +392,9 @@ func (l *Learner) rest(at time.Duration) {
 // because models make knees sharper than databases do.
 func (l *Learner) choose(o model.Objective) int {
 	choice, best := l.smallest(o), l.best()
-	l.PeakX, l.BestX = l.Measured[best].rate(), l.Measured[choice].rate()
+	// The highest of several measurements is on the average too high.
+	l.BestX = l.Measured[choice].rate()
+	l.PeakX = math.Max(l.BestX, l.Measured[best].rate()*(1-l.error(&l.Measured[best])))
 	l.Knee = l.interval(choice, best)
 	return l.Knee.N
 }
@@ -422,15 +431,18 @@ func (l *Learner) settle(at time.Duration) move {
 	}
 	l.Known = false
 	l.Doubted = l.Relearns
-	l.BrokenOff = at
 	n := l.Current.N
-	if best := l.best(); best >= 0 {
-		t := &l.Current
-		for i := range l.Trials {
-			if l.Measured[i].N == n {
-				t = &l.Measured[i]
-			}
+	t := &l.Current
+	for i := range l.Trials {
+		if l.Measured[i].N == n {
+			t = &l.Measured[i]
 		}
+	}
+	if l.Made > 0 && l.crowdBeats(t) {
+		return l.inVain(at)
+	}
+	l.BrokenOff = at
+	if best := l.best(); best >= 0 {
 		if t.Seconds > 0 && t.rate() < 0.9*l.Measured[best].rate() {
 			n = l.Measured[best].N
 		}
@@ -439,9 +451,15 @@ func (l *Learner) settle(at time.Duration) move {
 }
 
 // putOff ends the trial of one other limit without a result: the knee is known, and
-// stays.
+// stays. But if the queue went because the other limit serves far more, it is the knee
+// of another curve.
 func (l *Learner) putOff(at time.Duration) move {
 	l.Episode, l.Verify = false, false
+	if t := &l.Current; t.N > l.Base && t.Seconds > 0 && math.Log(t.rate()/l.BestX) > math.Log(farLeast)+2*l.error(t) {
+		l.Known = false
+		return move{limit: t.N, reason: sizing.CapacityChanged}
+	}
 	l.VerifyAt = at + l.VerifyEvery
+	l.OverrunAt = l.VerifyAt
 	return move{limit: l.Base, reason: sizing.Steady}
 }

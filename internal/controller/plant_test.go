@@ -42,6 +42,7 @@ func table(points map[int]float64) curve {
 type plant struct {
 	curve   curve
 	callers int
+	peak    int     // of them in the window that ends
 	noise   float64 // relative, of the throughput of one second
 	drift   float64 // relative, of throughput that wanders over about five seconds, as beside other tenants
 	wander  float64 // where it is now
@@ -92,11 +93,12 @@ func (p *plant) observe() controller.Observation {
 	server := p.server
 	inUse := min(p.limit, p.callers)
 	return controller.Observation{At: p.at, Counters: p.c, Server: &server, Gauges: controller.Gauges{
-		Limit: p.limit, Max: p.max, InUse: inUse, Queued: p.callers - inUse, Budget: 500, Peak: p.callers}}
+		Limit: p.limit, Max: p.max, InUse: inUse, Queued: p.callers - inUse, Budget: 500, Peak: max(p.peak, p.callers)}}
 }
 
 func (p *plant) advance(dt time.Duration) {
 	p.at += dt
+	p.peak = p.callers
 	sec := dt.Seconds()
 	n := float64(min(p.limit, p.callers))
 	if p.drift > 0 { // an Ornstein-Uhlenbeck process

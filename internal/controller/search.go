@@ -160,8 +160,12 @@ func (l *Learner) openBelow(low int, bestX float64) bool {
 		return true
 	}
 	above := &l.Measured[1]
-	rise := math.Log(bottom.rate()/float64(bottom.N)) - math.Log(above.rate()/float64(above.N))
-	return rise/math.Log(float64(above.N)/float64(bottom.N)) > 0.5 // 41 % more per connection at half the limit
+	ratio := math.Log(float64(above.N) / float64(bottom.N))
+	rise := (math.Log(bottom.rate()/float64(bottom.N)) - math.Log(above.rate()/float64(above.N))) / ratio
+	// Half the limit gives as much if each connection completes twice as much, a slope
+	// of 1; where throughput has fallen already, it takes more.
+	needed := 1 + math.Log(bestX/bottom.rate())/ratio
+	return rise > max(0.5, needed-openSlope)
 }
 
 // openAbove tells whether a limit above the largest trial may serve more: the

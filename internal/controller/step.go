@@ -222,7 +222,7 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	// Waits are booked when they end, those of slow requests late.
 	callers := math.Max(w.inUse+w.WaitTime.Seconds()/w.Elapsed.Seconds(), float64(o.Gauges.InUse+o.Gauges.Queued))
 
-	m := s.Learn.observe(cfg, o.At, w, limit, low, high, callers, est)
+	m := s.Learn.observe(cfg, o.At, w, s.crowd(w, est), limit, low, high, callers, est)
 	if m.limit > 0 {
 		d.Limit, d.Reason = m.limit, m.reason
 	} else if s.natural(o, est, low, high, d); d.Limit == limit {

@@ -103,16 +103,6 @@ func TestBurstsShorterThanAnEpisodeAreLearnedOverSeveral(t *testing.T) {
 	}
 }
 
-func TestACrowdedServerIsRelievedAlthoughNobodyQueues(t *testing.T) {
-	p := newPlant(pureSearch, 64, 100, 0.02, 1)
-	p.server.Cores = 2
-	p.server.Ours.OnCPU = 60
-	p.run(config(), controller.State{}, 20*time.Second, nil)
-	if got := pureSearch(float64(p.limit)); got < 0.92*4098 {
-		t.Errorf("limit %d serves %.0f/s, want at least 92 %% of 4098/s", p.limit, got)
-	}
-}
-
 func TestABlindControllerHoldsThenFreezesThenGoesOn(t *testing.T) {
 	p := newPlant(pureSearch, 150, 100, 0.02, 1)
 	s := p.run(config(), controller.State{}, 2*time.Second, nil) // in the middle of an episode

@@ -15,12 +15,13 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		if l.glanceVarying(at, w) {
 			return l.changed(cfg, at, l.Window, limit, low, high, callers, est)
 		}
-		if est.Arrival < overrun*l.BestX || l.saturatedFor(at) < steadyQueue || at < l.VerifyAt {
+		ratio := l.overrun(at)
+		if ratio < overrun || at < l.OverrunAt {
 			return move{soon: watchLook}
 		}
 		// Far more ask than this limit ever served. Whether the server could do
 		// more is not seen from here: it takes a trial above.
-		return l.verify(at, l.Window, limit, low, high, est)
+		return l.verify(at, l.Served, limit, min(max(ratio, verifyStep), overrunMost), low, high, est)
 	}
 	if t, far := l.glance(at, w, limit); far {
 		return l.changed(cfg, at, t, limit, low, high, callers, est)
@@ -37,15 +38,35 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		m.reason = sizing.CapacityChanged
 		return m
 	}
-	if at < l.VerifyAt {
+	if at < l.VerifyAt && !l.growing(at, callers) {
 		return move{soon: watchLook}
 	}
-	return l.verify(at, t, limit, low, high, est)
+	return l.verify(at, t, limit, verifyStep, low, high, est)
 }
 
-// verify begins the trial of one other limit, beside what was seen at the limit in
-// force just now.
-func (l *Learner) verify(at time.Duration, t Trial, limit, low, high int, est model.Estimate) move {
+// growing tells whether the queue has become longer by a third since another limit was
+// tried last: the callers do not wait for each other, and more come than are served.
+// Then the throughput that the tolerance gives away may be what is missing.
+func (l *Learner) growing(at time.Duration, callers float64) bool {
+	if l.CallersThen == 0 {
+		l.CallersThen = callers
+	}
+	return at >= l.RestedAt+verifySoon && callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
+}
+
+// overrun is how many times what this limit serves has asked for it since callers
+// began to queue, and 1 as long as that may be chance: by five standard errors.
+func (l *Learner) overrun(at time.Duration) (ratio float64) {
+	served := l.BestX * l.saturatedFor(at).Seconds()
+	if l.Came-served < 5*math.Sqrt(l.Came) {
+		return 1
+	}
+	return l.Came / served
+}
+
+// verify begins the trial of one other limit, up to so many times the one in force,
+// beside what was seen there.
+func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low, high int, est model.Estimate) move {
 	l.Episode, l.Verify, l.Base, l.Trials = true, true, limit, 0
 	if x, seconds, ok := l.Store.Near(at, t.InUse/t.Seconds); ok { // what was seen since it rests here, not only the last window
 		t = t.times(x * seconds / math.Max(t.Completions, 1))
@@ -54,12 +75,12 @@ func (l *Learner) verify(at time.Duration, t Trial, limit, low, high int, est mo
 	t.N = limit
 	l.keep(t)
 	l.VerifyUp = !l.VerifyUp
-	n := max(low, int(float64(limit)/1.5))
+	n := max(low, int(float64(limit)/step))
 	if est.Varied >= limit {
 		n = limit // below is known
 	}
 	if l.VerifyUp || n == limit {
-		n = min(high, max(limit+1, int(math.Ceil(float64(limit)*1.5))))
+		n = min(high, max(limit+1, int(math.Ceil(float64(limit)*step))))
 	}
 	if n == limit {
 		l.Episode = false
@@ -164,7 +185,10 @@ func (l *Learner) another(t Trial, limit int, apart, doubt float64) bool {
 // verified ends the trial of one other limit: back, unless it serves the
 // objective better. What the peak was when it was measured is carried along with
 // the throughput at the limit in force, so that small losses do not add up.
-func (l *Learner) verified(at time.Duration) move {
+//
+// ok is false when the other limit gave so much more that the curve must be another
+// one than was learned: then it is the first trial of a new episode.
+func (l *Learner) verified(at time.Duration) (m move, ok bool) {
 	l.Episode, l.Verify = false, false
 	other, base := l.Current, Trial{}
 	for i := range l.Trials {
@@ -176,8 +200,8 @@ func (l *Learner) verified(at time.Duration) move {
 	doubt := math.Hypot(l.error(&other), l.error(&base))
 	better := gain > tolerance+2*doubt
 	if other.N < l.Base {
-		peak := math.Max(0, math.Log(l.PeakX/l.BestX)-doubt) // of the peak over the limit in force
-		better = gain-doubt/2 > math.Log(1-tolerance)+peak
+		peak := math.Max(0, math.Log(l.PeakX/l.BestX)) // over the limit in force
+		better = gain > 0 || gain-doubt > math.Log(1-tolerance)+peak
 	}
 	if !better {
 		most := verifyMost
@@ -185,18 +209,25 @@ func (l *Learner) verified(at time.Duration) move {
 			most = verifyQueued
 		}
 		l.VerifyEvery = min(2*l.VerifyEvery, most)
-		l.VerifyAt = at + l.VerifyEvery
-		return move{limit: l.Base, reason: sizing.ServerSaturated}
+		l.VerifyAt, l.RestedAt, l.CallersThen = at+l.VerifyEvery, at, 0
+		l.OverrunAt = l.VerifyAt
+		return move{limit: l.Base, reason: sizing.ServerSaturated}, true
 	}
-	if gain > math.Log(farLeast)+2*doubt { // so much more is another curve than the one that was learned
-		m := l.begin(at, other.N, 1)
-		m.reason = sizing.CapacityChanged
-		return m
+	if gain > math.Log(farLeast)+2*doubt {
+		l.begin(at, other.N, 1)
+		l.Current, l.Resumed = other, false
+		l.Trials, l.Duels, l.Refined = 0, 0, 0
+		l.keep(other)
+		return move{}, false
 	}
 	reason := sizing.PastKnee
 	if other.N > l.Base {
 		reason = sizing.BelowKnee
 		l.PeakX = math.Max(l.PeakX, other.rate())
+	} else {
+		// What was for the better was on the average also lucky: the peak is further
+		// above it than it seems.
+		l.PeakX = math.Max(other.rate(), l.PeakX*base.rate()/l.BestX) * math.Exp(doubt)
 	}
 	l.BestX = other.rate()
 	l.Knee.N = other.N
@@ -204,5 +235,5 @@ func (l *Learner) verified(at time.Duration) move {
 	l.correct(at)
 	l.rest(at)
 	l.VerifyUp = other.N < l.Base // goes on the same way next time
-	return move{limit: other.N, reason: reason}
+	return move{limit: other.N, reason: reason}, true
 }

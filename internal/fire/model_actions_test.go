@@ -323,6 +323,10 @@ func (m *napkin) takeIdle(rt *rapid.T) {
 		h.own(c)
 		m.held = append(m.held, h)
 		m.arrivals++
+		// Nobody checks these before use: what was killed while idle is found out now.
+		if len(m.killed) > 0 && c.Ping(context.Background()) != nil {
+			m.killed[h.pid] = true
+		}
 	}
 }
 

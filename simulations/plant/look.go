@@ -65,6 +65,7 @@ func (p *plant) wake() {
 
 // lookNow is one pass of the live tuner's loop.
 func (p *plant) lookNow() {
+	p.gate.lastWake = p.now
 	o := p.observe()
 	to, soon := p.tuner.Look(o)
 	p.tally.looks++
@@ -100,17 +101,13 @@ func (p *plant) observe() controller.Observation {
 	for _, a := range []*area{&t.queue, &t.held} {
 		a.advance(now)
 	}
-	queued := g.queued
-	if g.ahead {
-		queued++
-	}
 	idle := p.idleConns()
 	canceled := g.canceled + g.canceledLate
 	size := p.pool.newest()
 	o := controller.Observation{
 		At: time.Duration(now) + time.Millisecond, // the live loop's first look is not at 0 either
 		Counters: controller.Counters{
-			Arrivals:      g.completions + t.held.n + int64(queued) + canceled + g.failed,
+			Arrivals:      g.completions + t.held.n + int64(g.queued) + canceled + g.failed,
 			Completions:   g.completions,
 			Canceled:      canceled,
 			Failed:        g.failed,
@@ -124,8 +121,8 @@ func (p *plant) observe() controller.Observation {
 		},
 		Gauges: controller.Gauges{
 			Limit: g.limit, Max: size.max, Min: size.min,
-			InUse: g.inUse, Idle: idle, Queued: queued, Connecting: p.pool.dialling,
-			Budget: p.cfg.Pool.Budget, Peak: max(g.peak, g.inUse+queued),
+			InUse: g.inUse, Idle: idle, Queued: g.queued, Connecting: p.pool.dialling,
+			Budget: p.cfg.Pool.Budget, Peak: max(g.peak, g.inUse+g.queued),
 		},
 		WaitP99: g.waits.quantile(g.granted-g.grantedAtLook-g.waits.n, 0.99),
 	}

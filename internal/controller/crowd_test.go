@@ -1,0 +1,73 @@
+package controller_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/sizing"
+)
+
+func TestACrowdedServerIsRelievedAlthoughNobodyQueues(t *testing.T) {
+	for name, cores := range map[string]int{"cores known": 2, "cores unknown": 0} {
+		p := newPlant(pureSearch, 64, 100, 0.02, 1)
+		p.server.Cores = cores
+		p.server.Ours.OnCPU = 60
+		p.run(config(), controller.State{}, 20*time.Second, nil)
+		if got := pureSearch(float64(p.limit)); got < 0.92*4098 {
+			t.Errorf("%s: limit %d serves %.0f/s, want at least 92 %% of 4098/s", name, p.limit, got)
+		}
+	}
+}
+
+// A server with more cores than callers gets its limit back, and is asked ever more
+// seldom.
+func TestACrowdThatIsServedBestByAllItsConnectionsKeepsThem(t *testing.T) {
+	p := newPlant(func(n float64) float64 { return 50 * n }, 64, 100, 0.02, 1)
+	p.server.Ours.OnCPU = 64
+	var below, all time.Duration
+	var attempts []time.Duration
+	last := controller.Decision{}
+	p.run(config(), controller.State{}, time.Hour, func(o controller.Observation, d controller.Decision) {
+		all += o.At - last.At
+		if last.Limit > 0 && last.Limit < 64 {
+			below += o.At - last.At
+		}
+		if d.Reason == sizing.Learning && last.Reason != sizing.Learning {
+			attempts = append(attempts, o.At)
+		}
+		last = d
+	})
+	if p.limit != 100 {
+		t.Errorf("after an hour the limit is %d, want the 100 it had", p.limit)
+	}
+	if len(attempts) < 3 || len(attempts) > 8 {
+		t.Errorf("a queue was made at %v, want from three to eight times in an hour", attempts)
+	}
+	if share := below.Seconds() / all.Seconds(); share > 0.005 {
+		t.Errorf("%.2f %% of the time below what is in use, want at most 0.5 %%", 100*share)
+	}
+}
+
+func TestNoQueueIsMadeWhereItCouldOnlyHarm(t *testing.T) {
+	holding := newPlant(holdingSearch, 64, 100, 0.02, 1)
+	holding.server.Ours.OnCPU, holding.server.Ours.IdleInTransaction = 10, 54
+	few := newPlant(pureSearch, 3, 100, 0.02, 1)
+	few.server.Ours.OnCPU = 3
+	varying := newPlant(func(n float64) float64 { return 50 * n }, 64, 100, 0.02, 1)
+	varying.server.Ours.OnCPU = 64
+	enough := newPlant(func(n float64) float64 { return 50 * n }, 64, 100, 0.02, 1)
+	enough.server.Cores, enough.server.Ours.OnCPU = 64, 64
+	for name, p := range map[string]*plant{"callers hold their connections": holding, "three callers": few, "chance arrivals": varying, "cores enough": enough} {
+		s := controller.State{}
+		for i := range 300 {
+			if name == "chance arrivals" {
+				p.callers = 40 + (i*37)%49 // from 40 to 88
+			}
+			s = p.run(config(), s, time.Second, nil)
+		}
+		if p.moves > 0 {
+			t.Errorf("%s: the limit was moved %d times, to %d at last", name, p.moves, p.limit)
+		}
+	}
+}
