@@ -77,7 +77,7 @@ type Learner struct {
 	VerifyUp    bool
 	OverrunAt   time.Duration // when one above may be tried because more callers come
 	RestedAt    time.Duration // since when no other limit has been tried
-	CallersThen float64       // in use and queued soon after that
+	CallersThen float64       // in use and queued then, or when the queue began
 }
 
 // maxTrials bounds an episode: 9 doublings span 1 to 500, the rest is refinement.
@@ -175,7 +175,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, 
 func (l *Learner) queue(at time.Duration, w window, limit int) {
 	saturated := w.saturated > 0.8 && w.inUse > 0.7*float64(min(limit, w.Limit))
 	if saturated && !l.Saturated {
-		l.SaturatedSince, l.Came, l.Served = at-w.Elapsed, 0, Trial{}
+		l.SaturatedSince, l.Came, l.Served, l.CallersThen = at-w.Elapsed, 0, Trial{}, 0
 	}
 	l.Saturated = saturated
 	l.Came += float64(w.Arrivals)

@@ -51,14 +51,15 @@ func (l *Learner) growing(at time.Duration, callers float64) bool {
 	if l.CallersThen == 0 {
 		l.CallersThen = callers
 	}
-	return at >= l.RestedAt+verifySoon && callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
+	return at >= max(l.RestedAt, l.SaturatedSince)+verifySoon && callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
 }
 
 // overrun is how many times what this limit serves has asked for it since callers
-// began to queue, and 1 as long as that may be chance: by five standard errors.
+// began to queue, and 1 as long as that may be chance, by five standard errors, or the
+// limit serves less than it did, because the queries are other queries.
 func (l *Learner) overrun(at time.Duration) (ratio float64) {
 	served := l.BestX * l.saturatedFor(at).Seconds()
-	if l.Came-served < 5*math.Sqrt(l.Came) {
+	if l.Came-served < 5*math.Sqrt(l.Came) || l.Served.Completions < served/farLeast {
 		return 1
 	}
 	return l.Came / served
