@@ -92,13 +92,23 @@ func (m *napkin) askOne(rt *rapid.T) {
 	m.queue = append(m.queue, a)
 	m.arrivals++
 	if said := poll(modelPatience, func() string {
-		if n := m.pool.Snapshot().Arrivals; n < m.arrivals {
+		if n := m.arrived(m.pool.Snapshot()); n < m.arrivals {
 			return fmt.Sprintf("%d callers have arrived, not %d", n, m.arrivals)
 		}
 		return ""
 	}); said != "" {
 		rt.Fatal(said)
 	}
+}
+
+// arrived is how many callers the pool knows of. Those whom it let in before the limit
+// fell, and who wait for one of the connections that are left, count as arrived once
+// they have it.
+func (m *napkin) arrived(s autotune.Snapshot) int64 {
+	if s.InUse > s.Limit {
+		return s.Arrivals + int64(s.InUse) - int64(m.pool.Stat().AcquiredConns())
+	}
+	return s.Arrivals
 }
 
 func (m *napkin) ask(rt *rapid.T) {
@@ -222,9 +232,46 @@ func (m *napkin) resizeAmongCallers(rt *rapid.T) {
 		}
 	}
 	err := <-done
+	m.makeRoom(rt)
 	m.quiet(rt)
 	m.limit, m.moving = before, false
 	m.resized(rt, size, m.tight, err)
+}
+
+// makeRoom lets those who hold a connection give it back as long as more callers have
+// been let in than the limit, which fell meanwhile, would let in now: one of them may
+// wait for a connection of the new size.
+func (m *napkin) makeRoom(rt *rapid.T) {
+	if said := poll(modelPatience, func() string {
+		rest := m.queue[:0:0]
+		for _, a := range m.queue {
+			select {
+			case got := <-a.answer:
+				a.got = &got
+			default:
+			}
+			if a.got == nil || a.got.err != nil {
+				rest = append(rest, a)
+				continue
+			}
+			a.cancel()
+			m.held = append(m.held, a.got.holder)
+		}
+		m.queue = rest
+		s := m.pool.Snapshot()
+		if s.InUse <= s.Limit {
+			return ""
+		}
+		if len(m.held) > 0 {
+			h := m.held[0]
+			m.held = m.held[1:]
+			_ = h.release()
+			m.completions++
+		}
+		return fmt.Sprintf("%d are in use of %d", s.InUse, s.Limit)
+	}); said != "" {
+		rt.Fatal(said)
+	}
 }
 
 func (m *napkin) reconfigure(rt *rapid.T) {
@@ -365,6 +412,7 @@ func (m *napkin) shut(rt *rapid.T) {
 	m.closed = true
 	for _, a := range m.queue {
 		got := <-a.answer
+		a.got = &got
 		a.cancel()
 		if !isClosed(got.err) {
 			rt.Fatalf("a queued caller got %v from Close", got.err)
