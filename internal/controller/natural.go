@@ -17,6 +17,10 @@ import (
 // last doubling opened before there is another: 10 % standard error.
 const burstLeft = 100
 
+// plateauRaise times the smallest number in use that serves as much as any is as far
+// as bursts raise the limit: beyond, more connections would only share the same work.
+const plateauRaise = 4
+
 // natural moves the limit to the knee that the pool's ups and downs show, if it is
 // outside of what they cannot tell from it.
 func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Decision) {
@@ -58,6 +62,9 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	}
 	if s.Occupancy.LeftAt(opened) < burstLeft {
 		return // what the last raise opened was hardly used yet
+	}
+	if s.Plateau > 0 && est.Varied >= opened && plateauRaise*s.Plateau <= d.Limit {
+		return // half of what was opened already served as much
 	}
 	want := min(max(est.Wanted, o.Gauges.Peak), 2*d.Limit, high)
 	if want == high && want > d.Limit || 2*want >= 3*d.Limit {
