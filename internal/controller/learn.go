@@ -71,7 +71,7 @@ type Learner struct {
 	DriftAt    time.Duration
 	DriftEvery time.Duration
 
-	VerifyAt    time.Duration // when to try another limit again
+	VerifyAt    time.Duration // when to try another limit again, if callers queue until then
 	VerifyEvery time.Duration
 	Verify      bool // the episode is only a trial of one other limit
 	VerifyUp    bool
@@ -178,6 +178,9 @@ func (l *Learner) queue(at time.Duration, w window, limit int) {
 		l.SaturatedSince, l.Came, l.Served, l.CallersThen = at-w.Elapsed, 0, Trial{}, 0
 	}
 	l.Saturated = saturated
+	if !saturated {
+		l.VerifyAt += w.Elapsed // it is the time with a queue that counts
+	}
 	l.Came += float64(w.Arrivals)
 	l.Served.add(w)
 }
