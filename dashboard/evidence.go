@@ -163,7 +163,7 @@ func kneeText(k *model.Knee) string {
 	case k.Identified:
 		return fmt.Sprintf("%d connections (%d–%d cannot be told apart)", k.N, k.Lower, k.Upper)
 	case k.N == 0:
-		return "not learned yet: only while callers queue does throughput say what the server can give"
+		return "not learned yet: the load has neither varied nor queued enough to show what the server can give"
 	case k.Missing == model.MissingAbove:
 		return fmt.Sprintf("not identified: throughput still rose at %.0f, the largest limit tried", k.SeenMax)
 	case k.Missing == model.MissingPoints:
