@@ -119,7 +119,8 @@ func TestStatCountsAsPgxpoolDoes(t *testing.T) {
 	} {
 		theirs, mine := of(raw.Stat()), of(ours.Stat())
 		t.Logf("%s: pgxpool %s, autotune %s", name, theirs, mine)
-		if mine < waited || (mine-theirs).Abs() > waited {
+		// Both contain half a dozen dials, which take as long as the machine likes.
+		if mine < waited || (mine-theirs).Abs() > max(waited, mine/2, theirs/2) {
 			t.Errorf("%s is %s where pgxpool says %s", name, mine, theirs)
 		}
 	}
