@@ -92,7 +92,7 @@ func (m *napkin) askOne(rt *rapid.T) {
 	m.queue = append(m.queue, a)
 	m.arrivals++
 	if said := poll(modelPatience, func() string {
-		if n := m.arrived(m.pool.Snapshot()); n < m.arrivals {
+		if n := m.arrived(); n < m.arrivals {
 			return fmt.Sprintf("%d callers have arrived, not %d", n, m.arrivals)
 		}
 		return ""
@@ -104,11 +104,17 @@ func (m *napkin) askOne(rt *rapid.T) {
 // arrived is how many callers the pool knows of. Those whom it let in before the limit
 // fell, and who wait for one of the connections that are left, count as arrived once
 // they have it.
-func (m *napkin) arrived(s autotune.Snapshot) int64 {
-	if s.InUse > s.Limit {
-		return s.Arrivals + int64(s.InUse) - int64(m.pool.Stat().AcquiredConns())
+func (m *napkin) arrived() int64 {
+	for { // the two counts are not of one instant
+		before := m.pool.Stat().AcquiredConns()
+		s := m.pool.Snapshot()
+		if s.InUse <= s.Limit {
+			return s.Arrivals
+		}
+		if m.pool.Stat().AcquiredConns() == before {
+			return s.Arrivals + int64(s.InUse) - int64(before)
+		}
 	}
-	return s.Arrivals
 }
 
 func (m *napkin) ask(rt *rapid.T) {

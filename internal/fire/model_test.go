@@ -177,7 +177,7 @@ func (m *napkin) check(rt *rapid.T) {
 	if limit := m.pool.Snapshot().Limit; !m.closed && (limit != m.limit || s.Size != autotune.Size{Max: m.max, Min: m.min}) {
 		rt.Fatalf("limit %d of %+v, not %d of {%d %d}", limit, s.Size, m.limit, m.max, m.min)
 	}
-	if n := m.arrived(s); n != m.arrivals || s.Canceled != m.canceled || s.Failed != 0 {
+	if n := m.arrived(); n != m.arrivals || s.Canceled != m.canceled || s.Failed != 0 {
 		rt.Fatalf("%d arrivals, %d canceled, %d failed, not %d, %d, 0", n, s.Canceled, s.Failed, m.arrivals, m.canceled)
 	}
 	if got := stat.CanceledAcquireCount(); got != m.canceled {
