@@ -103,8 +103,12 @@ func (m *napkin) askOne(rt *rapid.T) {
 
 // arrived is how many callers the pool knows of. Those whom it let in before the limit
 // fell, and who wait for one of the connections that are left, count as arrived once
-// they have it.
+// they have it. Only a swap lets that happen; otherwise a permit without a connection is
+// one whose connection is closing.
 func (m *napkin) arrived() int64 {
+	if !m.moving {
+		return m.pool.Snapshot().Arrivals
+	}
 	for { // the two counts are not of one instant
 		before := m.pool.Stat().AcquiredConns()
 		s := m.pool.Snapshot()
