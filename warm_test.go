@@ -2,6 +2,7 @@ package autotune
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func TestWarmingARetiredGenerationKeepsNoPermit(t *testing.T) {
 		defer old.leave()
 		p.warm(t.Context(), nil, old, 2)
 	}()
-	for deadline := time.Now().Add(10 * time.Second); p.gate.state.Load() != queuedOne+1; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); p.gate.state.Load() != queuedOne+1; runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatal("the warming does not queue behind the connection that is in use")
 		}

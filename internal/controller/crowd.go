@@ -67,12 +67,11 @@ func (l *Learner) suspect(at time.Duration, w window, crowded bool, limit, low, 
 	if seen.N <= low || seen.N > high {
 		return move{}
 	}
-	l.begin(at, limit, low)
-	l.Made, l.Trials, l.Duels, l.Refined = seen.N, 0, 0, 0
-	l.keep(seen)
-	n := int(float64(seen.N) / 1.5)
+	l.beginFrom(at, limit, low, seen)
+	l.Made = seen.N
+	n := int(float64(seen.N) / verifyStep)
 	if est.Prior > 0 {
-		n = min(n, est.Prior+(est.Prior+1)/2)
+		n = min(n, beyondPrior(est.Prior))
 	}
 	return l.try(at, min(max(n, low), seen.N-1), est.Service, sizing.Learning)
 }
@@ -81,12 +80,8 @@ func (l *Learner) suspect(at time.Duration, w window, crowded bool, limit, low, 
 // as this trial, at which the queue went away: if not, the smaller limit serves them
 // all, and that is why.
 func (l *Learner) crowdBeats(t *Trial) bool {
-	for i := range l.Trials {
-		if m := &l.Measured[i]; m.N == l.Made {
-			return t.rate() <= m.rate()
-		}
-	}
-	return true
+	m := l.at(l.Made)
+	return m == nil || t.rate() <= m.rate()
 }
 
 // inVain takes the limit back to where it was when there was no queue: the crowd

@@ -19,15 +19,7 @@ func frozenLook(p *plant, s controller.State) (controller.State, controller.Deci
 }
 
 func TestFreezingTakesBackWhatWasOnlyTried(t *testing.T) {
-	p := newPlant(pureSearch, 150, 100, 0.02, 1)
-	s := p.run(config(), controller.State{}, 30*time.Second, nil)
-	knee := p.limit
-	for !s.Learn.Verify {
-		s = p.run(config(), s, 100*time.Millisecond, nil)
-		if p.at > 5*time.Minute {
-			t.Fatal("no other limit was tried within five minutes; the test proves nothing")
-		}
-	}
+	p, s, knee := trying(t)
 	if p.limit == knee {
 		t.Fatal("the limit tried is the knee; the test proves nothing")
 	}

@@ -141,14 +141,13 @@ type move struct {
 // observe takes one window into account. limit is the pool's, low and high the
 // walls that bind it, callers the number in the pool (in use + queued).
 func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, limit, low, high int, callers float64, est model.Estimate) move {
-	saturated := l.Saturated
 	if l.Episode {
-		return l.trial(cfg, at, w, saturated, low, high, callers, est)
+		return l.trial(cfg, at, w, low, high, callers, est)
 	}
 	if m := l.suspect(at, w, crowded, limit, low, high, est); m.limit > 0 {
 		return m
 	}
-	if !saturated {
+	if !l.Saturated {
 		m := move{}
 		if w.saturated > 0 {
 			m.soon = fastLook
@@ -165,7 +164,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, 
 		return move{soon: fastLook}
 	}
 	m := l.begin(at, limit, low)
-	if n := est.Prior + (est.Prior+1)/2; est.Prior > 0 && est.Crowded && limit >= farBeyond*est.Prior && n >= low {
+	if n := beyondPrior(est.Prior); est.Prior > 0 && est.Crowded && limit >= farBeyond*est.Prior && n >= low {
 		m = l.try(at, n, est.Service, sizing.Learning) // the limit in force needs no measuring, it needs to go
 	}
 	return m
@@ -202,6 +201,14 @@ func (l *Learner) begin(at time.Duration, limit, low int) move {
 	return move{limit: limit, reason: sizing.Learning, soon: fastLook}
 }
 
+// beginFrom starts an episode with a trial that was counted already.
+func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
+	l.begin(at, limit, low)
+	l.Current, l.Resumed = seen, false
+	l.Trials, l.Duels, l.Refined = 0, 0, 0
+	l.keep(seen)
+}
+
 // try moves the limit to n, to be measured once the pool has settled: a lowered
 // limit is reached when the surplus has been given back, a raised one when the
 // new connections are open.
@@ -213,13 +220,13 @@ func (l *Learner) try(at time.Duration, n int, service time.Duration, reason siz
 }
 
 // trial continues the measurement of the current limit.
-func (l *Learner) trial(cfg Config, at time.Duration, w window, saturated bool, low, high int, callers float64, est model.Estimate) move {
+func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, callers float64, est model.Estimate) move {
 	if est.Natural && !l.Verify { // meanwhile the load itself has shown the knee
 		l.Episode = false
 		return move{}
 	}
 	stay := move{limit: l.Current.N, reason: sizing.Learning, soon: fastLook}
-	if !saturated {
+	if !l.Saturated {
 		// The queue is gone. A short gap may be a lull; a longer one means
 		// that this limit serves the demand, or that the demand is gone.
 		l.IdleFor += w.Elapsed
@@ -326,13 +333,12 @@ func (l *Learner) done() bool {
 // decided tells whether a trial of one other limit is clearly worse than the limit in
 // force, or so much better that the curve must have become another one.
 func (l *Learner) decided(t *Trial) bool {
-	for i := range l.Trials {
-		if b := &l.Measured[i]; b.N == l.Base {
-			gain, doubt := math.Log(t.rate()/b.rate()), math.Hypot(l.error(t), l.error(b))
-			return gain < math.Log(1-tolerance)-2*doubt || gain > math.Log(farLeast)+2*doubt
-		}
+	b := l.at(l.Base)
+	if b == nil {
+		return false
 	}
-	return false
+	gain, doubt := math.Log(t.rate()/b.rate()), math.Hypot(l.error(t), l.error(b))
+	return gain < math.Log(1-tolerance)-2*doubt || gain > math.Log(farLeast)+2*doubt
 }
 
 // saturatedFor is for how long callers have queued without a break.
@@ -435,11 +441,9 @@ func (l *Learner) settle(at time.Duration) move {
 	l.Known = false
 	l.Doubted = l.Relearns
 	n := l.Current.N
-	t := &l.Current
-	for i := range l.Trials {
-		if l.Measured[i].N == n {
-			t = &l.Measured[i]
-		}
+	t := l.at(n)
+	if t == nil {
+		t = &l.Current
 	}
 	if l.Made > 0 && l.crowdBeats(t) {
 		return l.inVain(at)

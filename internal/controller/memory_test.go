@@ -23,6 +23,21 @@ func reached(p *plant, s controller.State, peak float64) (controller.State, time
 	return s, p.at - begun - time.Second
 }
 
+// trying is a pool whose controller knows the knee and is trying another limit.
+func trying(t *testing.T) (p *plant, s controller.State, knee int) {
+	t.Helper()
+	p = newPlant(pureSearch, 150, 100, 0.02, 1)
+	s = p.run(config(), controller.State{}, 30*time.Second, nil)
+	knee = p.limit
+	for !s.Learn.Verify {
+		s = p.run(config(), s, 100*time.Millisecond, nil)
+		if p.at > 5*time.Minute {
+			t.Fatal("no other limit was tried within five minutes; the test proves nothing")
+		}
+	}
+	return p, s, knee
+}
+
 func TestALoadThatComesBackIsRecognisedWithinTwoSeconds(t *testing.T) {
 	slow := 0
 	for seed := range uint64(20) {
@@ -65,15 +80,7 @@ func TestAMemoryThatIsContradictedIsNotBelieved(t *testing.T) {
 }
 
 func TestATrialOfAnotherLimitWhoseQueueGoesAwayReturnsToTheKnownLimit(t *testing.T) {
-	p := newPlant(pureSearch, 150, 100, 0.02, 1)
-	s := p.run(config(), controller.State{}, 30*time.Second, nil)
-	knee := p.limit
-	for !s.Learn.Verify {
-		s = p.run(config(), s, 100*time.Millisecond, nil)
-		if p.at > 5*time.Minute {
-			t.Fatal("no other limit was tried within five minutes; the test proves nothing")
-		}
-	}
+	p, s, knee := trying(t)
 	p.callers = 1
 	s = p.run(config(), s, 5*time.Second, nil)
 	if p.limit != knee || !s.Learn.Known {

@@ -64,7 +64,7 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 		return // what the last raise opened was hardly used yet
 	}
 	if s.Plateau > 0 && est.Varied >= opened && plateauRaise*s.Plateau <= d.Limit {
-		return // half of what was opened already served as much
+		return // a quarter of the limit already served as much
 	}
 	want := min(max(est.Wanted, o.Gauges.Peak), 2*d.Limit, high)
 	if want == high && want > d.Limit || 2*want >= 3*d.Limit {

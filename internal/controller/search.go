@@ -60,7 +60,7 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 		// Straight to where the knee is expected, half as much again to be on
 		// the side that costs little; not further up than eight times, because
 		// every new connection has to be opened.
-		n := min(max(low, prior+(prior+1)/2), high, 8*top.N)
+		n := min(max(low, beyondPrior(prior)), high, 8*top.N)
 		if 2*n <= bottom.N || n >= 2*top.N {
 			return n
 		}
@@ -100,6 +100,10 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 	}
 	return n
 }
+
+// beyondPrior is the prior and half as much again: the first limit to try, on the side
+// of the expected knee that costs little.
+func beyondPrior(prior int) int { return prior + (prior+1)/2 }
 
 // between is a limit between those measured that may be the peak, or may be the
 // smallest that does; 0 when they are close enough together.

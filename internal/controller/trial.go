@@ -116,6 +116,16 @@ func (l *Learner) keep(t Trial) {
 	l.Trials++
 }
 
+// at is the trial of a limit, nil where it was not measured.
+func (l *Learner) at(n int) *Trial {
+	for i := range l.Trials {
+		if l.Measured[i].N == n {
+			return &l.Measured[i]
+		}
+	}
+	return nil
+}
+
 // contradicts tells whether a trial differs so much from what was measured at or
 // next to its limit that the queries must have become other queries.
 func (l *Learner) contradicts(t Trial) bool {

@@ -192,10 +192,8 @@ func (l *Learner) another(t Trial, limit int, apart, doubt float64) bool {
 func (l *Learner) verified(at time.Duration) (m move, ok bool) {
 	l.Episode, l.Verify = false, false
 	other, base := l.Current, Trial{}
-	for i := range l.Trials {
-		if l.Measured[i].N == l.Base {
-			base = l.Measured[i]
-		}
+	if b := l.at(l.Base); b != nil {
+		base = *b
 	}
 	gain := math.Log(other.rate() / base.rate())
 	doubt := math.Hypot(l.error(&other), l.error(&base))
@@ -215,10 +213,7 @@ func (l *Learner) verified(at time.Duration) (m move, ok bool) {
 		return move{limit: l.Base, reason: sizing.ServerSaturated}, true
 	}
 	if gain > math.Log(farLeast)+2*doubt {
-		l.begin(at, other.N, 1)
-		l.Current, l.Resumed = other, false
-		l.Trials, l.Duels, l.Refined = 0, 0, 0
-		l.keep(other)
+		l.beginFrom(at, other.N, 1, other)
 		return move{}, false
 	}
 	reason := sizing.PastKnee
