@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/await"
 	"github.com/pgautotune/autotune/internal/pgtest"
 	"go.uber.org/goleak"
 )
@@ -135,23 +136,10 @@ func backends(t testing.TB, conn *pgx.Conn, app string) (n int) {
 	return n
 }
 
-// eventually polls until wrong returns "", and fails with what it said last.
+// eventually waits until wrong returns "", and fails with what it said last.
 func eventually(t testing.TB, wrong func() string) {
 	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		said := wrong()
-		if said == "" {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("after %s still: %s", patience, said)
-		case <-tick.C:
-		}
-	}
+	await.Until(t, patience, wrong)
 }
 
 // queues waits until n callers are queued at the pool.

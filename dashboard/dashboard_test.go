@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgautotune/autotune/internal/await"
 	"go.uber.org/goleak"
 
 	"github.com/pgautotune/autotune"
@@ -322,21 +323,8 @@ func (e *eventStream) ends(t testing.TB) {
 	}
 }
 
-// eventually polls until wrong returns "".
+// eventually waits until wrong returns "", and fails with what it said last.
 func eventually(t testing.TB, wrong func() string) {
 	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		said := wrong()
-		if said == "" {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("after %s still: %s", patience, said)
-		case <-tick.C:
-		}
-	}
+	await.Until(t, patience, wrong)
 }

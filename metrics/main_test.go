@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/await"
 	"github.com/pgautotune/autotune/internal/pgtest"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -81,23 +82,10 @@ func exec(t testing.TB, p *autotune.Pool, sql string) {
 	}
 }
 
-// eventually polls until wrong returns "", and fails with what it said last.
+// eventually waits until wrong returns "", and fails with what it said last.
 func eventually(t testing.TB, wrong func() string) {
 	t.Helper()
-	deadline := time.After(patience)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		said := wrong()
-		if said == "" {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("after %s still: %s", patience, said)
-		case <-tick.C:
-		}
-	}
+	await.Until(t, patience, wrong)
 }
 
 // scraped are the values of one scrape by series, such as

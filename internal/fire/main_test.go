@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/await"
 	"github.com/pgautotune/autotune/internal/pgtest"
 	"go.uber.org/goleak"
 )
@@ -257,26 +258,10 @@ func as(t testing.TB, dsn, user, password string) string {
 	return u.String()
 }
 
-// eventually polls until wrong returns "", and fails with what it said last.
+// eventually waits until wrong returns "", and fails with what it said last.
 func eventually(t testing.TB, wrong func() string) {
 	t.Helper()
-	if said := poll(patience, wrong); said != "" {
-		t.Fatalf("after %s still: %s", patience, said)
-	}
-}
-
-// poll asks until wrong returns "" or the time is over, and returns its last word.
-// It asks often at first: most waits are for a goroutine that has to be scheduled.
-func poll(most time.Duration, wrong func() string) (said string) {
-	start, wait := time.Now(), 20*time.Microsecond
-	for {
-		if said = wrong(); said == "" || time.Since(start) > most {
-			return said
-		}
-		t := time.NewTimer(wait)
-		<-t.C
-		wait = min(2*wait, 5*time.Millisecond)
-	}
+	await.Until(t, patience, wrong)
 }
 
 // goes lets the load go on for so long: a fault has to last.

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/await"
 	"pgregory.net/rapid"
 )
 
@@ -91,7 +92,7 @@ func (m *napkin) askOne(rt *rapid.T) {
 	}()
 	m.queue = append(m.queue, a)
 	m.arrivals++
-	if said := poll(modelPatience, func() string {
+	if said := await.Poll(modelPatience, func() string {
 		if n := m.arrived(); n < m.arrivals {
 			return fmt.Sprintf("%d callers have arrived, not %d", n, m.arrivals)
 		}
@@ -252,7 +253,7 @@ func (m *napkin) resizeAmongCallers(rt *rapid.T) {
 // been let in than the limit, which fell meanwhile, would let in now: one of them may
 // wait for a connection of the new size.
 func (m *napkin) makeRoom(rt *rapid.T) {
-	if said := poll(modelPatience, func() string {
+	if said := await.Poll(modelPatience, func() string {
 		rest := m.queue[:0:0]
 		for _, a := range m.queue {
 			select {
@@ -300,7 +301,8 @@ func (m *napkin) reconfigure(rt *rapid.T) {
 			rt.Fatal("a server that is not there was published")
 		}
 	default:
-		timeout := fmt.Sprintf("%dms", rapid.IntRange(100_001, 900_001).Draw(rt, "timeout"))
+		// Never whole seconds, which the server would show as such.
+		timeout := fmt.Sprintf("%d001ms", rapid.IntRange(100, 900).Draw(rt, "seconds"))
 		size := autotune.Size{Max: m.max, Min: m.min}
 		limit := m.limit
 		may := m.tight && (len(m.held) >= m.limit || len(m.queue) > 0 || len(m.held) >= m.budget)
@@ -411,7 +413,7 @@ func (m *napkin) close(rt *rapid.T) {
 func (m *napkin) shut(rt *rapid.T) {
 	m.closeDone = make(chan struct{})
 	go func() { defer close(m.closeDone); m.pool.Close() }()
-	if said := poll(modelPatience, func() string {
+	if said := await.Poll(modelPatience, func() string {
 		if m.pool.Snapshot().Limit != 0 {
 			return "the pool still lets callers in"
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/puddle/v2"
 	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/await"
 	"pgregory.net/rapid"
 )
 
@@ -159,7 +160,7 @@ func playModel(rt *rapid.T, t *testing.T, dsn string, boss *pgx.Conn, run int64)
 func (m *napkin) check(rt *rapid.T) {
 	operations.Add(1)
 	m.quiet(rt)
-	if said := poll(modelPatience, func() string {
+	if said := await.Poll(modelPatience, func() string {
 		if n := int(m.pool.Stat().AcquiredConns()); n != len(m.held) {
 			return fmt.Sprintf("Stat has %d acquired, not %d", n, len(m.held))
 		}
@@ -189,7 +190,7 @@ func (m *napkin) check(rt *rapid.T) {
 // checks that it let them in up to the limit and in the order of their asking.
 func (m *napkin) quiet(rt *rapid.T) {
 	answered := 0
-	if said := poll(modelPatience, func() string {
+	if said := await.Poll(modelPatience, func() string {
 		answered = 0
 		for _, a := range m.queue {
 			select {
@@ -249,7 +250,7 @@ func (m *napkin) finish() {
 		rt.Fatalf("Close does not end: %+v", m.pool.Snapshot())
 	}
 	_ = m.db.Close()
-	said := poll(modelPatience, func() string {
+	said := await.Poll(modelPatience, func() string {
 		s := m.pool.Snapshot()
 		if s.Open != 0 || s.InUse != 0 || s.Queued != 0 || s.Idle != 0 {
 			return fmt.Sprintf("after Close %d open, %d in use, %d queued, %d idle", s.Open, s.InUse, s.Queued, s.Idle)

@@ -13,9 +13,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/pgautotune/autotune/internal/await"
 )
 
 // ownerVariable makes the test binary, run again, the owner of a server that gets
@@ -177,20 +177,10 @@ func segmentOf(t *testing.T, s *Server) int {
 	return id
 }
 
-// eventually polls until left is empty, for the time a guard may take.
-func eventually(t *testing.T, left func() string) {
+// eventually waits for the time a guard may take.
+func eventually(t testing.TB, wrong func() string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), guardPatience)
-	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for left() != "" {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("after %v there is still %s", guardPatience, left())
-		case <-tick.C:
-		}
-	}
+	await.Until(t, guardPatience, wrong)
 }
 
 func atoi(t *testing.T, s string) int {
