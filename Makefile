@@ -56,7 +56,7 @@ theory: ## the simulator and the model against theory at full length (about 3 mi
 fuzz: ## FUZZTIME executions (default 1000000x) of every fuzz target
 	@set -e; for f in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
 		for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$f); do \
-			echo "$$t in $$(dirname $$f)"; $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$f); \
+			echo "$$t in $$(dirname $$f)"; $(GO) test -run '^$$' -fuzz "^$$t\$$" -fuzzminimizetime 10x -fuzztime $(FUZZTIME) ./$$(dirname $$f); \
 		done; done
 
 flakes: ## run all tests FLAKES times (default 20) and count the runs that failed
