@@ -19,8 +19,8 @@ type levels struct {
 	// last packs the instant of the last change (upper 50 bits, in units of
 	// 256 ns: 9,000 years) and the number in use since (lower 14 bits).
 	last atomic.Uint64
-	time [model.MaxPoints]atomic.Int64 // ns
-	left [model.MaxPoints]atomic.Int64
+	time [model.LevelCount]atomic.Int64 // ns
+	left [model.LevelCount]atomic.Int64
 }
 
 const (

@@ -63,7 +63,7 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	if s.Occupancy.LeftAt(opened) < burstLeft {
 		return // what the last raise opened was hardly used yet
 	}
-	if s.Plateau > 0 && est.Varied >= opened && plateauRaise*s.Plateau <= d.Limit {
+	if est.Plateau > 0 && est.Varied >= opened && plateauRaise*est.Plateau <= d.Limit {
 		return // a quarter of the limit already served as much
 	}
 	want := min(max(est.Wanted, o.Gauges.Peak), 2*d.Limit, high)

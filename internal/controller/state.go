@@ -19,7 +19,6 @@ type State struct {
 
 	Occupancy model.Occupancy // throughput by connections in use, from the pool's own ups and downs
 	NaturalAt time.Duration   // when it last moved the limit; 0: never
-	Plateau   int             // the smallest number in use that serves as much as any seen; 0: unknown
 	// The last raise for a burst: from where to where.
 	RaisedFrom, RaisedTo int
 

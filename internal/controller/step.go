@@ -131,10 +131,8 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	if queued >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() {
 		k = model.Knee{} // out of date, or of a single moment
 	}
-	s.Plateau = 0
 	if k.Identified || k.Missing == model.MissingAbove {
-		e.Varied, e.Least = int(k.SeenMax), least
-		s.Plateau = k.N
+		e.Varied, e.Least, e.Plateau = int(k.SeenMax), least, k.N
 	}
 	// On a plateau more connections do no harm, unless callers queue without
 	// end: then nothing is lost by the smaller limit.

@@ -35,15 +35,14 @@ func BenchmarkDemandObserve(b *testing.B) {
 	}
 }
 
-func BenchmarkSamplesAddAndPoints(b *testing.B) {
-	s := NewSamples(10 * time.Minute)
-	buf := make([]Point, 0, MaxPoints)
+func BenchmarkSamplesAddAndNear(b *testing.B) {
+	s := Samples{HalfLife: 10 * time.Minute}
 	i := 0
 	b.ReportAllocs()
 	for b.Loop() {
 		i++
 		s.Add(time.Duration(i)*time.Second, float64(1+i%50), 100, 1)
-		buf = s.Points(time.Duration(i)*time.Second, buf[:0])
+		sink, _, _ = s.Near(time.Duration(i)*time.Second, float64(1+i%50))
 	}
 }
 
@@ -66,10 +65,9 @@ func BenchmarkFitCapacityTo1000(b *testing.B) { benchmarkFit(b, 1000) }
 
 // The online half is called at every look and must not feed the collector.
 func TestOnlineHalfDoesNotAllocate(t *testing.T) {
-	h, s := NewHistogram(time.Hour), NewSamples(10*time.Minute)
+	h, s := NewHistogram(time.Hour), Samples{HalfLife: 10 * time.Minute}
 	var d Demand
 	w := steady(time.Second, 200, 25*time.Millisecond)
-	buf := make([]Point, 0, MaxPoints)
 	var at time.Duration
 	allocs := testing.AllocsPerRun(1000, func() {
 		at += time.Second
@@ -78,7 +76,7 @@ func TestOnlineHalfDoesNotAllocate(t *testing.T) {
 		d.Observe(w)
 		sink = d.Rates().OfferedLoad
 		s.Add(at, 9, 100, 1)
-		buf = s.Points(at, buf[:0])
+		sink, _, _ = s.Near(at, 9)
 		sink = float64(ErlangCServers(20, 0.05))
 	})
 	if allocs != 0 {

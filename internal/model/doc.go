@@ -10,17 +10,17 @@
 //	             ErlangCServers            erlang.go     erlangs → connections
 //
 //	SUPPLY  how many connections does the database reward?
-//	  saturated Window ──▶ Samples ──▶ []Point     samples.go   evidence per n, drift
-//	                                     │
-//	                               FitCapacity     capacity.go  model, peak and knee
-//	                                 ├─ usl.go         contention and coherence, smooth
-//	                                 ├─ mmc.go         c servers, sharp
-//	                                 ├─ bounded.go     straight, flat, decline, cliff
-//	                                 ├─ selection.go   which model the evidence prefers
-//	                                 ├─ unimodal.go    what the data say without a model
-//	                                 └─ knee.go        the knee, its interval, or what is missing
+//	  levels of use    ──▶ Occupancy     occupancy.go  the curve in the pool's ups and downs
+//	  saturated Window ──▶ Samples       samples.go    evidence per n, drift
+//	  []Point          ──▶ FitCapacity   capacity.go   model, peak and knee
+//	                         ├─ usl.go        contention and coherence, smooth
+//	                         ├─ mmc.go        c servers, sharp
+//	                         ├─ bounded.go    straight, flat, decline, cliff
+//	                         ├─ selection.go  which model the evidence prefers
+//	                         ├─ unimodal.go   what the data say without a model
+//	                         └─ knee.go       the knee, its interval, or what is missing
 //
-// The online half ([Demand], [Histogram], [Samples]) is called at every look.
+// The online half ([Demand], [Histogram], [Occupancy], [Samples]) is called at every look.
 // Its types are plain values of fixed size: they hold no pointer, map or slice,
 // copy by assignment, compare with ==, survive JSON, and allocate nothing. The
 // off-line half allocates and takes milliseconds; call it when the evidence has

@@ -75,18 +75,6 @@ func ErlangCServersForWait(a float64, service time.Duration, quantile float64, m
 	})
 }
 
-// WaitExceeds returns P(Wq > t), the share of callers that wait longer than t,
-// by the formula at [ErlangCServersForWait]. It is 1 for an overloaded system.
-func WaitExceeds(servers int, a float64, service, t time.Duration, v float64) float64 {
-	if a >= float64(servers) || service <= 0 {
-		return 1
-	}
-	if !finite(v) || v < 0 {
-		v = 1
-	}
-	return ErlangC(servers, a) * longerThan(servers, a, service, max(t, 0), v)
-}
-
 // longerThan is P(Wq > t | Wq > 0) for a stable system.
 func longerThan(servers int, a float64, service, t time.Duration, v float64) float64 {
 	if t == 0 {

@@ -91,18 +91,22 @@ func TestServersForWait(t *testing.T) {
 	if got := ErlangCServersForWait(10, 0, 0.99, time.Second, 1); got != 0 {
 		t.Errorf("no service time: %d servers, want no answer", got)
 	}
+	// P(Wq > t), the share of callers that wait longer.
+	exceeds := func(servers int, a float64, t time.Duration, v float64) float64 {
+		return ErlangC(servers, a) * longerThan(servers, a, s, t, v)
+	}
 	// The smallest c, by the tail formula itself.
 	for _, v := range []float64{0.5, 1, 4} {
 		c := ErlangCServersForWait(20, s, 0.99, 5*time.Millisecond, v)
-		if got := WaitExceeds(c, 20, s, 5*time.Millisecond, v); got > 0.01 {
+		if got := exceeds(c, 20, 5*time.Millisecond, v); got > 0.01 {
 			t.Errorf("v = %v: %d servers exceed 5 ms in %v of the cases", v, c, got)
 		}
-		if got := WaitExceeds(c-1, 20, s, 5*time.Millisecond, v); got <= 0.01 {
+		if got := exceeds(c-1, 20, 5*time.Millisecond, v); got <= 0.01 {
 			t.Errorf("v = %v: %d servers would have done", v, c-1)
 		}
 	}
 	// M/M/1 has a closed form: P(Wq > t) = ρ·exp(−μ(1−ρ)t).
-	if got, want := WaitExceeds(1, 0.8, s, 20*time.Millisecond, 1), 0.8*math.Exp(-0.2*2); math.Abs(got-want) > 1e-12 {
+	if got, want := exceeds(1, 0.8, 20*time.Millisecond, 1), 0.8*math.Exp(-0.2*2); math.Abs(got-want) > 1e-12 {
 		t.Errorf("M/M/1 tail %v, want %v", got, want)
 	}
 	if steady, bursty := ErlangCServersForWait(20, s, 0.99, 5*time.Millisecond, 0.5), ErlangCServersForWait(20, s, 0.99, 5*time.Millisecond, 4); steady >= bursty {

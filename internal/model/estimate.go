@@ -38,4 +38,7 @@ type Estimate struct {
 	// Least is the smallest number in use that they showed to give four fifths
 	// of the peak.
 	Least int `json:"least,omitempty"`
+	// Plateau is the smallest number in use that they showed to serve as much as
+	// any; 0: unknown.
+	Plateau int `json:"plateau,omitempty"`
 }

@@ -26,10 +26,6 @@ const (
 // float64 for the caller's weights.
 const histogramRescale = 100
 
-// histogramEmpty is the weight below which a histogram counts as empty: an
-// observation of weight 1 gets there after 33 half-lives.
-const histogramEmpty = 1e-10
-
 // histogramEdge holds the upper edge of each bucket, inclusive.
 var histogramEdge = func() (edge [histogramBuckets]float64) {
 	for i := range edge {
@@ -108,11 +104,6 @@ func (h *Histogram) Total(at time.Duration) float64 {
 		return h.sum()
 	}
 	return h.sum() * math.Exp2(-float64(at-h.Reference)/float64(h.HalfLife))
-}
-
-// Empty reports whether nothing worth counting is left at the given time.
-func (h *Histogram) Empty(at time.Duration) bool {
-	return h.Total(at) < histogramEmpty
 }
 
 // growth is the factor that a weight given now is multiplied with, after moving

@@ -6,11 +6,15 @@ import (
 	"time"
 )
 
+// LevelCount is how many entries the numbers of connections in use fall into: each
+// n up to 16, then each entry 12 % wide, up to 1,000.
+const LevelCount = 52
+
 // Levels counts, for each number of connections in use, for how long so many
 // were, and how many were given back out of it: cumulative, like every counter
 // of an observation. The entry of n is [LevelOf](n); entries above 16 share
 // neighbouring n within 6 %.
-type Levels [MaxPoints]Level
+type Levels [LevelCount]Level
 
 // Level is one entry of [Levels].
 type Level struct {
@@ -48,8 +52,8 @@ func (l *Levels) UnmarshalJSON(data []byte) error {
 	}
 	*l = Levels{}
 	for _, r := range rows {
-		if r[0] < 0 || r[0] >= MaxPoints {
-			return fmt.Errorf("level %d is outside 0 to %d", r[0], MaxPoints-1)
+		if r[0] < 0 || r[0] >= LevelCount {
+			return fmt.Errorf("level %d is outside 0 to %d", r[0], LevelCount-1)
 		}
 		l[r[0]] = Level{Time: time.Duration(r[1]), Left: r[2]}
 	}

@@ -21,8 +21,8 @@ import (
 type Occupancy struct {
 	HalfLife time.Duration
 	Last     time.Duration
-	Seconds  [MaxPoints]float64
-	Left     [MaxPoints]float64
+	Seconds  [LevelCount]float64
+	Left     [LevelCount]float64
 }
 
 // Add takes in what came between two looks, the later of them at the given time.
@@ -53,12 +53,12 @@ func (o *Occupancy) Observed() (seconds float64) {
 
 // Forget drops all evidence.
 func (o *Occupancy) Forget() {
-	o.Seconds, o.Left = [MaxPoints]float64{}, [MaxPoints]float64{}
+	o.Seconds, o.Left = [LevelCount]float64{}, [LevelCount]float64{}
 }
 
 // LeftAt is how many connections were given back, decayed, at levels from n up.
 func (o *Occupancy) LeftAt(n int) (left float64) {
-	for i := LevelOf(max(n, 1)); i < MaxPoints; i++ {
+	for i := LevelOf(max(n, 1)); i < LevelCount; i++ {
 		left += o.Left[i]
 	}
 	return left
@@ -140,9 +140,9 @@ func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64, least
 // without allocating: it is made at every look.
 type levelCurve struct {
 	count  int
-	n      [MaxPoints]float64
-	logX   [MaxPoints]float64
-	weight [MaxPoints]float64 // connections given back behind logX, neighbours pooled with it included
+	n      [LevelCount]float64
+	logX   [LevelCount]float64
+	weight [LevelCount]float64 // connections given back behind logX, neighbours pooled with it included
 }
 
 func (c *levelCurve) x(i int) float64     { return math.Exp(c.logX[i]) }
@@ -158,7 +158,7 @@ func (c *levelCurve) top() (top int) {
 }
 
 func (o *Occupancy) curve() (c levelCurve) {
-	var y, w [MaxPoints]float64
+	var y, w [LevelCount]float64
 	var seconds, left, worth, connections float64 // of the levels that are not enough for a point yet
 	seen := 0.0                                   // the highest level so far that was in use at all
 	for i := range o.Seconds {
@@ -188,7 +188,7 @@ func (o *Occupancy) curve() (c levelCurve) {
 		return c
 	}
 	// The misfit of a rise up to each level, and of a fall from each on.
-	var rise, fall [MaxPoints + 1]float64
+	var rise, fall [LevelCount + 1]float64
 	var blocks levelBlocks
 	for i := range c.count {
 		blocks.push(y[i], w[i], 1)
@@ -222,9 +222,9 @@ func (o *Occupancy) curve() (c levelCurve) {
 // value at a time.
 type levelBlocks struct {
 	count  int
-	mean   [MaxPoints]float64
-	weight [MaxPoints]float64
-	size   [MaxPoints]int
+	mean   [LevelCount]float64
+	weight [LevelCount]float64
+	size   [LevelCount]int
 	misfit float64 // weighted sum of squares so far
 }
 

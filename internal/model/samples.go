@@ -15,10 +15,7 @@ const (
 	sampleMax   = 1000.0
 )
 
-// MaxPoints is the most points that [Samples.Points] can append.
-const MaxPoints = 52
-
-// sampleSeconds is the observed time below which a bucket makes no point.
+// sampleSeconds is the observed time below which a bucket tells nothing.
 const sampleSeconds = 1.0
 
 // Samples is the evidence of capacity: for each number of connections in use,
@@ -26,9 +23,9 @@ const sampleSeconds = 1.0
 // counts less: half after each HalfLife. It is a plain value; the zero value
 // never forgets by itself. Not safe for concurrent use.
 type Samples struct {
-	HalfLife time.Duration           `json:"half_life"` // 0: no decay
-	Buckets  [MaxPoints]SampleBucket `json:"buckets"`
-	Drift    Drift                   `json:"drift"`
+	HalfLife time.Duration            `json:"half_life"` // 0: no decay
+	Buckets  [LevelCount]SampleBucket `json:"buckets"`
+	Drift    Drift                    `json:"drift"`
 }
 
 // SampleBucket is the evidence at one n. The sums are those at time Last.
@@ -37,12 +34,6 @@ type SampleBucket struct {
 	Completions float64       `json:"completions"` // counted in them
 	InUse       float64       `json:"in_use"`      // integral of n over them, connection seconds
 	Last        time.Duration `json:"last"`        // of the newest observation
-}
-
-// NewSamples returns an empty store that halves the weight of evidence each
-// halfLife; 0 or below: never.
-func NewSamples(halfLife time.Duration) Samples {
-	return Samples{HalfLife: max(halfLife, 0)}
 }
 
 // Add records that during the given seconds, in which callers queued all the
@@ -71,35 +62,11 @@ func (s *Samples) Add(at time.Duration, n, completions, seconds float64) Change 
 	return change
 }
 
-// Points appends one point for each bucket with a second or more of evidence
-// left at the given time, in order of n. It allocates only if buf is too short;
-// [MaxPoints] suffices.
-func (s *Samples) Points(at time.Duration, buf []Point) []Point {
-	for i := range s.Buckets {
-		b := s.aged(s.Buckets[i], at)
-		if b.Seconds < sampleSeconds || b.Completions <= 0 {
-			continue
-		}
-		buf = append(buf, Point{N: b.n(), X: b.x(), Weight: b.Seconds, S: b.InUse / b.Completions})
-	}
-	return buf
-}
-
-// Age returns how long ago n (rounded to its bucket) was last observed, and
-// false if it never was.
-func (s *Samples) Age(at time.Duration, n float64) (time.Duration, bool) {
-	if !finite(n) || n <= 0 {
-		return 0, false
-	}
-	b := s.Buckets[sampleBucketOf(n)]
-	return max(0, at-b.Last), b.Seconds > 0
-}
-
 // Forget keeps the given share (0–1) of the weight of all evidence. 0 empties
 // the store; what is known of the noise stays.
 func (s *Samples) Forget(keep float64) {
 	if math.IsNaN(keep) || keep <= 0 {
-		s.Buckets = [MaxPoints]SampleBucket{}
+		s.Buckets = [LevelCount]SampleBucket{}
 		s.Drift.Up, s.Drift.Down = 0, 0
 		return
 	}
@@ -166,5 +133,5 @@ func sampleBucketOf(n float64) int {
 		return max(0, int(math.Round(n))-1)
 	}
 	over := math.Log(math.Min(n, sampleMax)/sampleExact) / math.Log(sampleRatio)
-	return min(sampleExact-1+max(1, int(math.Round(over))), MaxPoints-1)
+	return min(sampleExact-1+max(1, int(math.Round(over))), LevelCount-1)
 }

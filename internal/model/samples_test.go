@@ -9,7 +9,7 @@ import (
 
 func TestSamplesGiveBackTheCurveTheyWereFed(t *testing.T) {
 	want := ClosedMMC{Servers: 8, Service: 0.004}
-	s := NewSamples(time.Hour)
+	s := Samples{HalfLife: time.Hour}
 	var at time.Duration
 	for n := 1.0; n <= 100; n = math.Ceil(n * 1.3) {
 		for range 5 {
@@ -17,17 +17,18 @@ func TestSamplesGiveBackTheCurveTheyWereFed(t *testing.T) {
 			s.Add(at, n, want.Throughput(n), 1)
 		}
 	}
-	points := s.Points(at, nil)
-	for i, p := range points {
-		if !near(p.X, want.Throughput(p.N), 1e-9) || !near(p.S, p.N/p.X, 1e-9) || !near(p.Weight, 5, 0.05) {
-			t.Errorf("%+v, want X %v", p, want.Throughput(p.N))
-		}
-		if i > 0 && p.N <= points[i-1].N {
-			t.Errorf("points out of order: %v after %v", p.N, points[i-1].N)
+	for n := 1.0; n <= 100; n = math.Ceil(n * 1.3) {
+		x, seconds, ok := s.Near(at, n)
+		if !ok || !near(x, want.Throughput(n), 1e-9) || !near(seconds, 5, 0.05) {
+			t.Errorf("n = %v: X %v of %v s, %v; want %v of 5 s", n, x, seconds, ok, want.Throughput(n))
 		}
 	}
-	if k := FitCapacity(points).Knee; !k.Identified || k.N != 8 {
-		t.Errorf("%v, want 8", k)
+	// Between two, straight in logs; beyond the last, nothing.
+	if x, _, ok := s.Near(at, 34); !ok || !near(x, want.Throughput(34), 1e-3) {
+		t.Errorf("X(34) = %v, %v; want %v", x, ok, want.Throughput(34))
+	}
+	if x, _, ok := s.Near(at, 200); ok {
+		t.Errorf("X(200) = %v of a limit nobody tried", x)
 	}
 }
 
@@ -43,47 +44,37 @@ func TestSampleBucketsAreExactTo16AndThen12PerCentWide(t *testing.T) {
 		}
 		last = b
 	}
-	if last != MaxPoints-1 {
-		t.Errorf("largest n in bucket %d of %d", last, MaxPoints)
+	if last != LevelCount-1 {
+		t.Errorf("largest n in bucket %d of %d", last, LevelCount)
 	}
 	for _, n := range []float64{1e-9, 0.4, 1e12} {
-		if b := sampleBucketOf(n); b < 0 || b >= MaxPoints {
+		if b := sampleBucketOf(n); b < 0 || b >= LevelCount {
 			t.Errorf("n = %v in bucket %d", n, b)
 		}
 	}
 }
 
 func TestSamplesFadeAndAreForgotten(t *testing.T) {
-	s := NewSamples(time.Minute)
+	s := Samples{HalfLife: time.Minute}
 	s.Add(0, 10, 800, 8)
-	if p := s.Points(time.Minute, nil); len(p) != 1 || !near(p[0].Weight, 4, 1e-9) || !near(p[0].X, 100, 1e-9) {
-		t.Errorf("a half-life later %+v, want weight 4, X 100", p)
+	is := func(when string, at time.Duration, x, seconds float64) {
+		t.Helper()
+		if gotX, got, ok := s.Near(at, 10); ok != (seconds > 0) || !near(gotX, x, 1e-9) || !near(got, seconds, 1e-9) {
+			t.Errorf("%s: X %v of %v s, want %v of %v s", when, gotX, got, x, seconds)
+		}
 	}
+	is("a half-life later", time.Minute, 100, 4)
 	s.Add(time.Minute, 10, 4*200, 4) // a newer truth, as heavy as what is left of the old
-	if p := s.Points(time.Minute, nil); !near(p[0].X, 150, 1e-9) {
-		t.Errorf("%+v, want the mean of old and new", p)
-	}
-	if age, ok := s.Age(90*time.Second, 10); !ok || age != 30*time.Second {
-		t.Errorf("age %v %v, want 30 s", age, ok)
-	}
-	if _, ok := s.Age(0, 11); ok {
-		t.Error("n = 11 was never seen")
-	}
+	is("the mean of old and new", time.Minute, 150, 8)
 	s.Forget(0.5)
-	if p := s.Points(time.Minute, nil); !near(p[0].Weight, 4, 1e-9) || !near(p[0].X, 150, 1e-9) {
-		t.Errorf("half forgotten: %+v", p)
-	}
-	if p := s.Points(time.Hour, nil); len(p) != 0 {
-		t.Errorf("an hour later: %+v", p)
-	}
+	is("half forgotten", time.Minute, 150, 4)
+	is("an hour later", time.Hour, 0, 0)
 	s.Forget(math.NaN())
-	if p := s.Points(time.Minute, nil); len(p) != 0 {
-		t.Errorf("all forgotten: %+v", p)
-	}
+	is("all forgotten", time.Minute, 0, 0)
 }
 
 func TestSamplesIgnoreWhatIsNoNumber(t *testing.T) {
-	s := NewSamples(time.Minute)
+	s := Samples{HalfLife: time.Minute}
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -1} {
 		s.Add(0, bad, 1, 1)
 		s.Add(0, 1, bad, 1)
@@ -91,7 +82,7 @@ func TestSamplesIgnoreWhatIsNoNumber(t *testing.T) {
 	}
 	s.Add(0, 0, 1, 1)
 	s.Add(0, 1, 1, 0)
-	if s != NewSamples(time.Minute) {
+	if s != (Samples{HalfLife: time.Minute}) {
 		t.Errorf("%+v", s)
 	}
 }
@@ -112,7 +103,7 @@ func (p plant) window(i int) (n, completions float64) {
 func TestDriftIsSilentWhileNothingChanges(t *testing.T) {
 	for _, noise := range []float64{0, 0.01, 0.05, 0.2} {
 		p := plant{rand.New(rand.NewPCG(7, 7)), noise, ClosedMMC{Servers: 8, Service: 0.01}}
-		s := NewSamples(10 * time.Minute)
+		s := Samples{HalfLife: 10 * time.Minute}
 		alarms := 0
 		const windows = 20_000 // 5½ hours of saturation
 		for i := range windows {
@@ -147,7 +138,7 @@ func TestDriftReportsALastingChangeInBothDirections(t *testing.T) {
 		late := 0
 		for seed := range uint64(50) {
 			p := plant{rand.New(rand.NewPCG(seed, 3)), c.noise, ClosedMMC{Servers: 8, Service: 0.01}}
-			s := NewSamples(10 * time.Minute)
+			s := Samples{HalfLife: 10 * time.Minute}
 			for i := range 300 {
 				n, completions := p.window(i)
 				s.Add(time.Duration(i)*time.Second, n, completions, 1)
@@ -171,7 +162,7 @@ func TestDriftReportsALastingChangeInBothDirections(t *testing.T) {
 
 func TestOneStallIsNoDrift(t *testing.T) {
 	p := plant{rand.New(rand.NewPCG(5, 5)), 0.02, ClosedMMC{Servers: 8, Service: 0.01}}
-	s := NewSamples(10 * time.Minute)
+	s := Samples{HalfLife: 10 * time.Minute}
 	for i := range 2000 {
 		n, completions := p.window(i)
 		if i%60 > 57 { // two seconds in each minute nothing completes: a checkpoint
@@ -184,7 +175,7 @@ func TestOneStallIsNoDrift(t *testing.T) {
 }
 
 func TestDriftSaysNothingWhereNothingWasSeen(t *testing.T) {
-	s := NewSamples(0)
+	s := Samples{}
 	for i := range 100 {
 		s.Add(time.Duration(i)*time.Second, 4, 400, 1)
 	}

@@ -89,22 +89,3 @@ func (r *Result) Settled(target int, tolerance float64) (time.Duration, bool) {
 	}
 	return at, ok && at == 0
 }
-
-// LimitWithin is the share of the time from the given instant on, 0 to 1, in
-// which the limit was low to high, as far back as Moves reach.
-func (r *Result) LimitWithin(from time.Duration, low, high int) float64 {
-	var in, all time.Duration
-	end := r.Elapsed
-	for i := len(r.Moves) - 1; i >= 0 && end > from; i-- {
-		m := r.Moves[i]
-		length := end - max(m.At, from)
-		if all += length; m.Limit >= low && m.Limit <= high {
-			in += length
-		}
-		end = m.At
-	}
-	if all <= 0 {
-		return 0
-	}
-	return float64(in) / float64(all)
-}
