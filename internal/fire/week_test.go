@@ -57,10 +57,10 @@ func peer(conn net.Conn, service time.Duration) {
 	}
 }
 
-// TestWeek lets the real pool, tuner loop, gate, budget and generations live for
+// TestSoakAWeek lets the real pool, tuner loop, gate, budget and generations live for
 // a week of virtual time, or six hours: lifetimes end, idle connections are reaped,
 // the load goes up and down with the hour, and a swap comes every six hours.
-func TestWeek(t *testing.T) {
+func TestSoakAWeek(t *testing.T) {
 	hours := pick(7*24, 6)
 	began := time.Now()
 	synctest.Test(t, func(t *testing.T) {
