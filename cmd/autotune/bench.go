@@ -39,8 +39,8 @@ pools of fixed sizes, and failsafe-go's adaptive limiter. All alternate in short
 so that a noisy machine hits all alike; what learns first runs alone, from cold. For each
 workload a table compares throughput and p99 with those of the best fixed size.
 
-The plan takes up to 20 minutes, which it says first; --quick takes one. It ends 1 if any
-request failed.
+The plan takes up to 20 minutes, which it says first; --quick takes one. Interrupted, it
+shows the workloads that are done. It ends 1 if any request failed.
 
 With --dsn it uses a database of yours, puts everything into schemas autotune_bench and
 autotune_bench_write of its own, and drops them at the end. Because it writes and loads
@@ -125,15 +125,15 @@ func (f *benchFlags) run(ctx context.Context, s *session, given func(flag string
 	defer page.close()
 	show.note("%s", plan.About())
 	result, err := plan.Run(ctx)
-	if err != nil {
+	if result == nil {
 		return err
 	}
 	show.clear()
 	show.gap()
 	if f.output == outputJSON {
-		err = writeJSON(s.stdout, result)
+		err = errors.Join(err, writeJSON(s.stdout, result))
 	} else {
-		err = bench.WriteText(s.stdout, result)
+		err = errors.Join(err, bench.WriteText(s.stdout, result))
 	}
 	if f.svg != "" {
 		err = errors.Join(err, bench.WritePlots(f.svg, result))

@@ -79,6 +79,35 @@ func TestBenchOnARealServer(t *testing.T) {
 	}
 }
 
+func TestACutOffBenchGivesWhatIsDone(t *testing.T) {
+	o := Defaults()
+	o.DSN = pgtest.DSN(t)
+	o.Workloads, o.Contenders = []string{"search", "update"}, []string{"fixed-1", "fixed-2"}
+	o.Rounds, o.Slice, o.Uncounted, o.Clients, o.Vectors, o.Dimensions = 2, 200*time.Millisecond, 40*time.Millisecond, 4, 200, 8
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	o.Progress = func(_ float64, doing string) {
+		if strings.HasPrefix(doing, "update: round 2") {
+			interrupt()
+		}
+	}
+	p, err := NewPlan(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Run(ctx)
+	if !errors.Is(err, context.Canceled) || r == nil {
+		t.Fatalf("%v, with a result: %t", err, r != nil)
+	}
+	if len(r.Workloads) != 1 || r.Workloads[0].Name != "search" || r.Workloads[0].BestFixed == "" || !slices.Contains(r.Warnings, "cut off after 1 of 2 workloads") {
+		t.Errorf("%+v, %q", r.Workloads, r.Warnings)
+	}
+	var text bytes.Buffer
+	if err := WriteText(&text, r); err != nil || !strings.Contains(text.String(), "cut off after 1 of 2 workloads") {
+		t.Errorf("%v\n%s", err, text.String())
+	}
+}
+
 func checkResult(t *testing.T, r *Result) {
 	t.Helper()
 	var names []string

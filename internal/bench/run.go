@@ -25,7 +25,8 @@ type bench struct {
 }
 
 // Run does it all: starts the server if none is named, loads, measures, and
-// leaves nothing behind. It returns when that is done or ctx ends.
+// leaves nothing behind. It returns when that is done or ctx ends; then with ctx's
+// error and, if any were, the result of the workloads that were done by then.
 func (p *Plan) Run(ctx context.Context) (_ *Result, err error) {
 	b := &bench{Plan: p, o: &p.options, started: time.Now(), total: p.Duration()}
 	b.result = &Result{Schema: Schema, Started: b.started.UTC(), Quick: b.o.Quick, Seed: b.o.Seed, Settings: b.o.settings(),
@@ -45,17 +46,9 @@ func (p *Plan) Run(ctx context.Context) (_ *Result, err error) {
 	}
 	b.done = startTime + b.loading()
 
-	var runs [][]WorkloadResult
-	for run := range b.o.Runs {
-		var results []WorkloadResult
-		for i, w := range b.workloads {
-			r, err := b.workload(ctx, w, i, run, results)
-			if err != nil {
-				return nil, fmt.Errorf("workload %s: %w", w.name, err)
-			}
-			results = append(results, r)
-		}
-		runs = append(runs, results)
+	runs, err := b.matrix(ctx)
+	if len(runs) == 0 {
+		return nil, err
 	}
 	b.result.Workloads = medianOfRuns(runs)
 	if len(runs) > 1 {
@@ -63,7 +56,33 @@ func (p *Plan) Run(ctx context.Context) (_ *Result, err error) {
 	}
 	b.conclude()
 	b.result.ElapsedSeconds = time.Since(b.started).Seconds()
-	return b.result, nil
+	return b.result, err
+}
+
+// matrix runs all workloads so many times. Where ctx ends within the first run, it
+// returns the workloads that were done; within a later one, the runs that were.
+func (b *bench) matrix(ctx context.Context) (runs [][]WorkloadResult, err error) {
+	for run := range b.o.Runs {
+		var results []WorkloadResult
+		for i, w := range b.workloads {
+			r, err := b.workload(ctx, w, i, run, results)
+			switch {
+			case err == nil:
+				results = append(results, r)
+				continue
+			case ctx.Err() == nil:
+				return nil, fmt.Errorf("workload %s: %w", w.name, err)
+			case run > 0:
+				b.warn("cut off after %d of %d runs", run, b.o.Runs)
+			case i > 0:
+				b.warn("cut off after %d of %d workloads", i, len(b.workloads))
+				runs = append(runs, results)
+			}
+			return runs, err
+		}
+		runs = append(runs, results)
+	}
+	return runs, nil
 }
 
 // fit leaves out what the server has no room for.
