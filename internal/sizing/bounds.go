@@ -37,9 +37,10 @@ func (w Walls) Allowed() Range {
 	if w.ProfileFloor > r.Low {
 		r.Low, r.LowBy = w.ProfileFloor, ProfileBound
 	}
+	known := w.Ceiling > 0
 	lower := func(n int, by Bound) {
-		if n < r.High || r.High <= 0 {
-			r.High, r.HighBy = n, by
+		if n < r.High || !known { // a server that others fill leaves 0 or less, and no other wall more
+			r.High, r.HighBy, known = n, by, true
 		}
 	}
 	if w.Budget > 0 {

@@ -66,6 +66,8 @@ func TestTheTightestWallBindsAndIsNamed(t *testing.T) {
 			sizing.Range{Low: 10, LowBy: sizing.ServerBound, High: 10, HighBy: sizing.ServerBound}},
 		{"a full server leaves one", func(w *sizing.Walls) { w.ServerMax, w.ServerOthers = 20, 40 },
 			sizing.Range{Low: 1, LowBy: sizing.ServerBound, High: 1, HighBy: sizing.ServerBound}},
+		{"however much memory is free", func(w *sizing.Walls) { w.ServerMax, w.ServerOthers, w.FreeBytes, w.Open = 20, 40, 1<<40, 5 },
+			sizing.Range{Low: 1, LowBy: sizing.ServerBound, High: 1, HighBy: sizing.ServerBound}},
 	} {
 		w := base
 		c.change(&w)
@@ -110,12 +112,13 @@ func TestARecommendationIsAlwaysInOrderAndWithinItsWalls(t *testing.T) {
 			Estimate: model.Estimate{DemandLower: real.Draw(t, "lower"), DemandTarget: real.Draw(t, "target"), DemandUpper: real.Draw(t, "upper"), Wanted: n.Draw(t, "wanted"),
 				Knee: model.Knee{N: rapid.IntRange(1, 500).Draw(t, "knee"), Lower: 1, Upper: 500, Identified: rapid.Bool().Draw(t, "identified")}},
 			Walls: sizing.Walls{Floor: n.Draw(t, "floor"), Ceiling: rapid.IntRange(1, 5000).Draw(t, "ceiling"), Budget: n.Draw(t, "budget"), ProfileFloor: n.Draw(t, "profile"),
-				ServerMax: n.Draw(t, "server"), ServerReserved: n.Draw(t, "reserved"), ServerOthers: n.Draw(t, "others")},
+				ServerMax: n.Draw(t, "server"), ServerReserved: n.Draw(t, "reserved"), ServerOthers: n.Draw(t, "others"),
+				FreeBytes: rapid.Int64().Draw(t, "free"), Open: n.Draw(t, "open")},
 			Vectors: real.Draw(t, "vectors"), Users: n.Draw(t, "users"), MinShare: rapid.IntRange(0, 9).Draw(t, "share"), FloorMin: n.Draw(t, "min"),
 		}
 		r := sizing.Recommend(in)
 		allowed := in.Walls.Allowed()
-		if !(1 <= r.Lower && r.Lower <= r.Target && r.Target <= r.Upper && r.Upper <= allowed.High) || r.Max < allowed.Low || r.Max > allowed.High || r.Min < 0 || r.Min > r.Max {
+		if !(1 <= r.Lower && r.Lower <= r.Target && r.Target <= r.Upper && r.Upper <= allowed.High) || allowed.High > in.Walls.Ceiling || r.Max < allowed.Low || r.Max > allowed.High || r.Min < 0 || r.Min > r.Max {
 			t.Fatalf("%+v within %+v", r, allowed)
 		}
 	})
