@@ -22,7 +22,8 @@ import (
 const Hidden = "[connection string, not shown]"
 
 var (
-	secret = regexp.MustCompile(`(?i)password(?:\\[a-z]|[^\w=])*=|[a-z][a-z0-9+.-]*://`)
+	// Between the word and the sign may be what does not belong there, quoted or not.
+	secret = regexp.MustCompile(`(?i)password(?:\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\[a-z]|[^\w=])*=|[a-z][a-z0-9+.-]*://`)
 	// The address of a page has no password.
 	page = regexp.MustCompile(`(?i)\bhttps?://[\w.:\[\]/-]*(?:$|[\s,;")])`)
 )
