@@ -14,12 +14,13 @@ type Trial struct {
 	ServiceSq   float64 // sum of their squares, s²
 }
 
-// Noise is how much throughput scatters from look to look, pooled over trials: a
-// single trial has too few looks to know. It starts as an assumption, worth
-// noiseLooks looks.
+// Noise is how much throughput scatters from look to look beyond what counting few
+// completions does, pooled over trials: a single trial has too few looks to know, and
+// one of ten completions a second says nothing about one of a thousand. It starts as
+// an assumption, worth noiseLooks looks.
 type Noise struct {
-	Sum   float64 // of squared relative deviations, × seconds
-	Looks float64 // degrees of freedom behind it
+	Sum   float64 // of squared relative deviations, × seconds, less those of counting
+	Looks float64 // degrees of freedom behind it, those of few completions for little
 }
 
 const (
@@ -36,8 +37,12 @@ func (n Noise) perSecond() float64 {
 func (n *Noise) learn(t Trial) {
 	if x := t.rate(); t.Looks > 1 && x > 0 {
 		// Σ dt(xᵢ−x)² = Σ dt·xᵢ² − T·x², with dt·xᵢ² = completions²/dt.
-		n.Sum += math.Max(0, t.SumXX-t.Seconds*x*x) / (x * x)
-		n.Looks += float64(t.Looks - 1)
+		looks := float64(t.Looks - 1)
+		scatter := math.Max(0, t.SumXX-t.Seconds*x*x) / (x * x)
+		poisson := max(1, t.spread()*t.spread()) / x // of one second
+		weight := noisePrior * noisePrior / (noisePrior*noisePrior + poisson)
+		n.Sum += weight * math.Max(0, scatter-looks*poisson)
+		n.Looks += weight * looks
 	}
 }
 
@@ -81,14 +86,19 @@ func (t *Trial) spread() float64 {
 	return min(max(math.Sqrt(math.Max(0, t.ServiceSq/t.Completions/(mean*mean)-1)), 0.3), 4)
 }
 
-// error is the relative standard error of a trial's throughput: the scatter
-// between looks, and never less than the counting itself allows.
+// counting is the relative standard error of a trial's throughput that comes of
+// counting its completions.
+func (t *Trial) counting() float64 {
+	return min(t.spread(), 1.5) / math.Sqrt(math.Max(t.Completions, 1)) // holds from before the trial spread it too
+}
+
+// error is the relative standard error of a trial's throughput: of counting, and of
+// the machine.
 func (l *Learner) error(t *Trial) float64 {
 	if t.Seconds <= 0 {
 		return 1
 	}
-	counting := min(t.spread(), 1.5) / math.Sqrt(math.Max(t.Completions, 1)) // holds from before the trial spread it too
-	return math.Max(l.Noise.perSecond()/math.Sqrt(t.Seconds), counting)
+	return math.Hypot(l.Noise.perSecond()/math.Sqrt(t.Seconds), t.counting())
 }
 
 // keep files a trial in order of N, adding it to one at the same N.
