@@ -40,7 +40,7 @@ const kneeWithin = 0.05
 // Options of a comparison.
 type Options struct {
 	DSN    string        // the database; "": a throwaway server
-	Rounds int           // slices of each size; default 4
+	Rounds int           // slices of each size; default 8, so that calibrating takes a minute
 	Slice  time.Duration // default 1.2 s
 
 	Progress bench.Progress
@@ -105,7 +105,7 @@ func newPlan(o Options) (*bench.Plan, bench.Options, error) {
 	b.DSN, b.Progress, b.Log = o.DSN, o.Progress, o.Log
 	b.Workloads = []string{"search", "holding"}
 	b.Clients, b.Vectors = 120, 5_000
-	b.Rounds, b.Slice = 4, 1200*time.Millisecond
+	b.Rounds, b.Slice = 8, 1200*time.Millisecond
 	if o.Rounds > 0 {
 		b.Rounds = o.Rounds
 	}
