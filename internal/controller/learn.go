@@ -88,7 +88,9 @@ const maxTrials = 20
 const (
 	trialLeast       = 0.3   // seconds
 	trialMost        = 0.8   // seconds, given trialCompletions
-	trialHard        = 6.0   // seconds, whatever was counted
+	trialHard        = 6.0   // seconds, given trialSlow
+	trialSlow        = 40.0  // completions: 16 %, which tells a limit from its double
+	trialEnd         = 60.0  // seconds, whatever was counted
 	trialCompletions = 60    // 13 % standard error for exponential service, less for a closed loop
 	trialNoise       = 0.04  // relative standard error; what decides is measured again
 	verifyNoise      = 0.018 // of a trial of one other limit at rest: there is time
@@ -313,10 +315,14 @@ func (l *Learner) known(at time.Duration, low, high int, service time.Duration) 
 // done tells whether the current trial is known well enough.
 func (l *Learner) done() bool {
 	t := &l.Current
-	if t.Seconds >= trialHard {
-		return true
+	enough := trialSlow
+	if l.Trials == 0 {
+		enough /= 2 // what it is compared with is counted for longer
 	}
-	if t.Seconds < trialLeast || t.Completions < trialCompletions {
+	switch {
+	case t.Seconds >= trialHard && t.Completions >= enough || t.Seconds >= trialEnd:
+		return true
+	case t.Seconds < trialLeast || t.Completions < trialCompletions:
 		return false
 	}
 	if l.Verify {

@@ -193,7 +193,7 @@ func (l *Learner) openAbove(high, best int) bool {
 // too shortly for that: throughput may still rise within two standard errors.
 func (l *Learner) doubtAbove(high int) bool {
 	top := &l.Measured[l.Trials-1]
-	if l.Trials < 2 || top.N >= high || top.Seconds >= confirmed {
+	if l.Trials < 2 || top.N >= high || top.Seconds >= confirmed && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
 		return false
 	}
 	below := &l.Measured[l.Trials-2]
