@@ -66,7 +66,7 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	if est.Plateau > 0 && est.Varied >= opened && plateauRaise*est.Plateau <= d.Limit {
 		return // a quarter of the limit already served as much
 	}
-	want := min(max(est.Wanted, o.Gauges.Peak), 2*d.Limit, high)
+	want := min(max(est.Wanted, o.Gauges.Peak), 2*d.Limit, high, s.Learn.notWorse(o.At))
 	if want == high && want > d.Limit || 2*want >= 3*d.Limit {
 		s.RaisedFrom, s.RaisedTo = d.Limit, want
 		d.Limit, d.Reason = want, sizing.DemandRose

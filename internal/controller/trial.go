@@ -1,6 +1,9 @@
 package controller
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // Trial is what was counted at one limit while callers queued.
 type Trial struct {
@@ -134,6 +137,23 @@ func (l *Learner) at(n int) *Trial {
 		}
 	}
 	return nil
+}
+
+// notWorse is the largest limit that the trials of an episode which was broken off
+// have not shown to serve less than another; without such trials there is no bound.
+func (l *Learner) notWorse(at time.Duration) int {
+	if l.Trials < 2 || l.BrokenOff == 0 || at-l.BrokenOff >= resumeWithin {
+		return math.MaxInt
+	}
+	best := l.best()
+	b := &l.Measured[best]
+	for i := best + 1; i < l.Trials; i++ {
+		t := &l.Measured[i]
+		if math.Log(t.rate()/b.rate()) < math.Log(1-tolerance)-2*math.Hypot(l.error(t), l.error(b)) {
+			return l.Measured[i-1].N
+		}
+	}
+	return math.MaxInt
 }
 
 // contradicts tells whether a trial differs so much from what was measured at or
