@@ -85,7 +85,7 @@ func (h *holder) own(c *pgxpool.Conn) {
 func (m *napkin) askOne(rt *rapid.T) {
 	way := rapid.SampledFrom(ways).Draw(rt, "way")
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &asker{cancel: cancel, answer: make(chan answer, 1)}
+	a := &asker{action: m.actions, cancel: cancel, answer: make(chan answer, 1)}
 	go func() {
 		h, err := m.acquire(ctx, way)
 		a.answer <- answer{h, err}

@@ -33,6 +33,7 @@ type holder struct {
 
 // asker is one caller who has asked for a connection and has no answer yet.
 type asker struct {
+	action int // within which it came: who is first among those of one swap, the pool alone knows
 	cancel context.CancelFunc
 	answer chan answer
 	got    *answer // taken from the channel
@@ -63,6 +64,7 @@ type napkin struct {
 	queue     []*asker
 	own       []*pgx.Conn // hijacked
 	killed    map[uint32]bool
+	actions   int
 	closed    bool
 	closeDone chan struct{}
 
@@ -159,6 +161,7 @@ func playModel(rt *rapid.T, t *testing.T, dsn string, boss *pgx.Conn, run int64)
 // check compares the pool with the napkin.
 func (m *napkin) check(rt *rapid.T) {
 	operations.Add(1)
+	m.actions++
 	m.quiet(rt)
 	if said := await.Poll(modelPatience, func() string {
 		if n := int(m.pool.Stat().AcquiredConns()); n != len(m.held) {
@@ -211,17 +214,21 @@ func (m *napkin) quiet(rt *rapid.T) {
 	}); said != "" {
 		rt.Fatal(said)
 	}
-	for i, a := range m.queue[:answered] {
-		if a.got == nil {
-			rt.Fatalf("caller %d of the queue was passed by", i+1)
-		}
-		if a.got.err != nil {
+	waiting := m.queue[:0:0]
+	for i, a := range m.queue {
+		switch {
+		case a.got == nil:
+			waiting = append(waiting, a)
+			continue
+		case a.got.err != nil:
 			rt.Fatalf("a queued caller got %v", a.got.err)
+		case len(waiting) > 0 && waiting[0].action < a.action:
+			rt.Fatalf("caller %d of the queue passed another who came %d actions before", i+1, a.action-waiting[0].action)
 		}
 		a.cancel()
 		m.held = append(m.held, a.got.holder)
 	}
-	m.queue = m.queue[answered:]
+	m.queue = waiting
 	if answered > 0 && len(m.held) > m.limit {
 		rt.Fatalf("%d callers were let in although now %d of %d are in use", answered, len(m.held), m.limit)
 	}
