@@ -58,6 +58,12 @@ func TestAPasswordIsRotatedUnderLoad(t *testing.T) {
 		})
 	}
 	progress()
+	eventually(t, func() string { // who dials between the two commands is refused, and rightly
+		if s := p.Stat(); s.AcquiredConns()+s.IdleConns() < s.MaxConns() {
+			return fmt.Sprintf("%d in use and %d idle of %d", s.AcquiredConns(), s.IdleConns(), s.MaxConns())
+		}
+		return ""
+	})
 	mustExec(t, boss, cheap+"alter role "+name+" password '"+second+"'")
 	progress()
 
