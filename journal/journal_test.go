@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/await"
 	"github.com/pgautotune/autotune/internal/controller"
 	"github.com/pgautotune/autotune/internal/pgtest"
 	"github.com/pgautotune/autotune/journal"
@@ -55,21 +56,18 @@ func TestEachFileOfARotatedJournalReplaysByItself(t *testing.T) {
 			}
 		})
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for moved := 0; moved == 0 || len(file.Files()) < 4; { // in the middle of learning, too
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("after %s there are %d files, and %d moves", patience, len(file.Files()), moved)
-		}
-		moved = 0
+	await.Until(t, patience, func() string { // in the middle of learning, too
+		moved := 0
 		for v, n := range pool.Snapshot().Decisions {
 			if v.Action == controller.Grow || v.Action == controller.Shrink {
 				moved += int(n)
 			}
 		}
-	}
+		if files := len(file.Files()); moved == 0 || files < 4 {
+			return fmt.Sprintf("%d files, and %d moves", files, moved)
+		}
+		return ""
+	})
 	stop()
 	work.Wait()
 	pool.Close()

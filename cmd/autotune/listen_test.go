@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/advice"
+	"github.com/pgautotune/autotune/internal/await"
 	"github.com/pgautotune/autotune/internal/pgtest"
 	"github.com/pgautotune/autotune/internal/promtest"
 )
@@ -264,25 +265,24 @@ func TestAWatchShowsItsAnswer(t *testing.T) {
 	execute(t, client, "set application_name = 'watched'; begin") // one connection in use, idle in its transaction
 	p := spawn(t, "watch", "--dsn", dsn, "--application", "watched", "--every", "1s", "--listen", ":0")
 	address := p.page(t)
-	for deadline := time.Now().Add(patience); ; { // it is said where the page is just before it is there
+	await.Until(t, patience, func() string { // it is said where the page is just before it is there
 		code, body := fetch(t, address+"healthz", "")
-		if code == 200 {
-			break
-		}
-		if code != http.StatusServiceUnavailable || time.Now().After(deadline) {
+		switch code {
+		case http.StatusOK:
+			return ""
+		case http.StatusServiceUnavailable:
+		default:
 			t.Fatalf("healthz at the start: %d %s", code, body)
 		}
-	}
+		return fmt.Sprintf("healthz: %d %s", code, body)
+	})
 	var page string
-	for deadline := time.Now().Add(patience); ; {
-		if _, page = fetch(t, address+"metrics", ""); series(t, page, "autotune_watch_answers_total") >= 3 {
-			break
+	await.Until(t, patience, func() string {
+		if _, page = fetch(t, address+"metrics", ""); series(t, page, "autotune_watch_answers_total") < 3 {
+			return "no three answers:\n" + page
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no three answers:\n%s", page)
-		}
-		<-time.After(50 * time.Millisecond)
-	}
+		return ""
+	})
 	for name, want := range map[string][2]float64{
 		"autotune_watch_open_connections":                      {1, 1},
 		"autotune_watch_in_use_connections":                    {0.99, 1.01},

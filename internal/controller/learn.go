@@ -343,7 +343,7 @@ func (l *Learner) decided(t *Trial) bool {
 	if b == nil {
 		return false
 	}
-	gain, doubt := math.Log(t.rate()/b.rate()), math.Hypot(l.error(t), l.error(b))
+	gain, doubt := l.gain(t, b)
 	return gain < math.Log(1-tolerance)-2*doubt || gain > math.Log(farLeast)+2*doubt
 }
 

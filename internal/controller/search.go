@@ -138,8 +138,8 @@ func (l *Learner) duel(choice, best int) int {
 	if c.Seconds >= duelMost && b.Seconds >= duelMost {
 		return 0
 	}
-	margin := math.Abs(math.Log(c.rate()/b.rate()) - math.Log(1-tolerance))
-	if margin > 1.5*math.Hypot(l.error(c), l.error(b)) {
+	gain, doubt := l.gain(c, b)
+	if math.Abs(gain-math.Log(1-tolerance)) > 1.5*doubt {
 		return 0
 	}
 	if c.Seconds <= b.Seconds {
@@ -190,7 +190,7 @@ func (l *Learner) openAbove(high, best int) bool {
 }
 
 // doubtAbove tells whether the largest trial, which ends the climb, was measured
-// too shortly for that: throughput may still rise within two standard errors.
+// too shortly for that: throughput may still rise within three standard errors.
 func (l *Learner) doubtAbove(high int) bool {
 	top := &l.Measured[l.Trials-1]
 	if l.Trials < 2 || top.N >= high || top.Seconds >= confirmed && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
@@ -198,8 +198,8 @@ func (l *Learner) doubtAbove(high int) bool {
 	}
 	below := &l.Measured[l.Trials-2]
 	ratio := float64(top.N) / float64(below.N)
-	gain := math.Log(top.rate() / below.rate())
-	return ratio < 2.5 && gain+3*math.Hypot(l.error(top), l.error(below)) > stillRising*math.Log(ratio)
+	gain, doubt := l.gain(top, below)
+	return ratio < 2.5 && gain+3*doubt > stillRising*math.Log(ratio)
 }
 
 // middle is the whole number at the geometric middle of a and b, or 0 where

@@ -42,7 +42,7 @@ func (n *Noise) learn(t Trial) {
 		// Σ dt(xᵢ−x)² = Σ dt·xᵢ² − T·x², with dt·xᵢ² = completions²/dt.
 		looks := float64(t.Looks - 1)
 		scatter := math.Max(0, t.SumXX-t.Seconds*x*x) / (x * x)
-		poisson := max(1, t.spread()*t.spread()) / x // of one second
+		poisson := max(1, t.spread()*t.spread()) / x // of one second; what a shared server gives back is no more even
 		weight := noisePrior * noisePrior / (noisePrior*noisePrior + poisson)
 		n.Sum += weight * math.Max(0, scatter-looks*poisson)
 		n.Looks += weight * looks
@@ -104,6 +104,12 @@ func (l *Learner) error(t *Trial) float64 {
 	return math.Hypot(l.Noise.perSecond()/math.Sqrt(t.Seconds), t.counting())
 }
 
+// gain is how much more throughput a trial gave than another, as a log ratio, and its
+// standard error.
+func (l *Learner) gain(t, than *Trial) (gain, doubt float64) {
+	return math.Log(t.rate() / than.rate()), math.Hypot(l.error(t), l.error(than))
+}
+
 // keep files a trial in order of N, adding it to one at the same N.
 func (l *Learner) keep(t Trial) {
 	i := 0
@@ -148,8 +154,7 @@ func (l *Learner) notWorse(at time.Duration) int {
 	best := l.best()
 	b := &l.Measured[best]
 	for i := best + 1; i < l.Trials; i++ {
-		t := &l.Measured[i]
-		if math.Log(t.rate()/b.rate()) < math.Log(1-tolerance)-2*math.Hypot(l.error(t), l.error(b)) {
+		if gain, doubt := l.gain(&l.Measured[i], b); gain < math.Log(1-tolerance)-2*doubt {
 			return l.Measured[i-1].N
 		}
 	}

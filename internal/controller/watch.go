@@ -195,8 +195,7 @@ func (l *Learner) verified(at time.Duration) (m move, ok bool) {
 	if b := l.at(l.Base); b != nil {
 		base = *b
 	}
-	gain := math.Log(other.rate() / base.rate())
-	doubt := math.Hypot(l.error(&other), l.error(&base))
+	gain, doubt := l.gain(&other, &base)
 	better := gain > tolerance+2*doubt
 	if other.N < l.Base {
 		peak := math.Max(0, math.Log(l.PeakX/l.BestX)) // over the limit in force
