@@ -219,8 +219,8 @@ func (g *gate) release() {
 		if queuedOf(s) != 0 {
 			break
 		}
-		if g.state.CompareAndSwap(s, s-1) {
-			return
+		if s == 0 || g.state.CompareAndSwap(s, s-1) {
+			return // at 0 nobody holds a permit: below, the counts would be nonsense for ever
 		}
 	}
 	g.mu.Lock()
@@ -359,6 +359,11 @@ type gateSnapshot struct {
 	limit, inUse, queued int64 // queued without the pool's own
 	peak                 int64 // highest in use + queued since the last snapshot
 	queuedNanos          int64 // the part of stat.waitNanos of callers that are queued still
+}
+
+// grantedWait is how long those waited that got a permit, all together.
+func (g *gateSnapshot) grantedWait() time.Duration {
+	return time.Duration(g.stat.waitNanos - g.queuedNanos - g.stat.canceledNanos)
 }
 
 // peek reads the gate. Times of callers still queued are counted up to now.

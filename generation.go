@@ -32,6 +32,8 @@ type generation struct {
 	inflight atomic.Int64
 	hijacked int64 // guarded by Pool.hijackMu: connections known to have left the pool for good
 
+	givenIdle atomic.Int64 // rounds of AcquireAllIdle, which pgxpool does not count
+
 	retire  sync.Once
 	retired atomic.Bool     // takes no new callers
 	life    context.Context // ends when it is retired
@@ -196,13 +198,18 @@ func (p *Pool) reconcileHijacked() {
 
 // reconcile does it for one generation. hijackMu is held.
 func (p *Pool) reconcile(gen *generation) {
-	given := gen.pool.Stat().AcquireCount()
-	held := p.ledger.heldBy(gen)
+	given := func() int64 { return gen.pool.Stat().AcquireCount() + gen.givenIdle.Load() }
+	before, held := given(), p.ledger.heldBy(gen)
 	acquired := int64(gen.pool.Stat().AcquiredConns())
-	if p.ledger.heldBy(gen) != held || gen.pool.Stat().AcquireCount() != given {
-		return
+	if p.ledger.heldBy(gen) == held && given() == before {
+		p.releaseHijacked(gen, held-acquired)
 	}
-	for ; held-acquired > gen.hijacked; gen.hijacked++ {
+}
+
+// releaseHijacked gives back the permits of what was hijacked from a generation,
+// n in all, but for those given back before. hijackMu is held.
+func (p *Pool) releaseHijacked(gen *generation, n int64) {
+	for ; n > gen.hijacked; gen.hijacked++ {
 		p.gate.release()
 	}
 }

@@ -96,7 +96,7 @@ func (p *Pool) Health(ctx context.Context) Health {
 		worse(Warning, "utilization is %.0f %%: %d of %d connections in use%s", 100*h.Utilization, g.inUse, g.limit, why)
 	}
 
-	r := p.tuner.recent.since(p.acquireTotals())
+	r := p.tuner.recent.since(time.Now(), p.acquireTotals())
 	if r.asked > 0 {
 		h.SuccessRate = 1 - float64(r.refused)/float64(r.asked)
 	}
@@ -146,36 +146,43 @@ func (p *Pool) acquireTotals() acquireTotals {
 	c := p.counters()
 	a := acquireTotals{granted: t.completed + t.held, refused: g.stat.canceled + p.ledger.canceledLate.Load() + p.ledger.failed.Load()}
 	a.asked = a.granted + a.refused
-	a.wait = time.Duration(g.stat.waitNanos-g.stat.canceledNanos) + c.dialWaitTime
+	a.wait = g.grantedWait() + p.connectTime(&c)
 	return a
 }
 
-// recent keeps the totals of the last minute, one for each second.
+// recent keeps the totals of the last minute, one for each second at most.
 type recent struct {
-	mu    sync.Mutex
-	ring  [60]acquireTotals // guarded by mu
-	n     int               // guarded by mu: ever added
-	added time.Time         // guarded by mu
+	mu   sync.Mutex
+	ring [61]recentTotals // guarded by mu
+	n    int              // guarded by mu: ever added
+}
+
+type recentTotals struct {
+	at time.Time
+	acquireTotals
 }
 
 func (r *recent) add(now time.Time, a acquireTotals) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now.Sub(r.added) < time.Second {
+	if r.n > 0 && now.Sub(r.ring[(r.n-1)%len(r.ring)].at) < time.Second {
 		return
 	}
-	r.added = now
-	r.ring[r.n%len(r.ring)] = a
+	r.ring[r.n%len(r.ring)] = recentTotals{now, a}
 	r.n++
 }
 
-// since is what was added to the totals within the last minute.
-func (r *recent) since(a acquireTotals) acquireTotals {
+// since is what was added to the totals within the last minute, or since the last
+// that are older, where they are added less often.
+func (r *recent) since(now time.Time, a acquireTotals) acquireTotals {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var old acquireTotals
-	if r.n > 0 {
-		old = r.ring[max(0, r.n-len(r.ring))%len(r.ring)]
+	for i := r.n - 1; i >= max(0, r.n-len(r.ring)); i-- {
+		sample := &r.ring[i%len(r.ring)]
+		if old = sample.acquireTotals; now.Sub(sample.at) >= time.Minute {
+			break
+		}
 	}
 	return acquireTotals{asked: a.asked - old.asked, granted: a.granted - old.granted, refused: a.refused - old.refused, wait: a.wait - old.wait}
 }

@@ -50,8 +50,10 @@ type Pool struct {
 	routes   atomic.Pointer[routes]
 	template atomic.Pointer[pgxpool.Config] // what generations are built from, size apart
 
-	swapMu   sync.Mutex  // one swap at a time
-	draining *generation // guarded by swapMu: replaced last, perhaps not yet empty
+	swapping turn        // one swap at a time
+	draining *generation // guarded by swapping: replaced last, perhaps not yet empty
+	warming  warming
+	ownWaits ownWaits
 
 	gensMu      sync.Mutex
 	alive       []*generation // guarded by gensMu: not closed yet
@@ -61,6 +63,7 @@ type Pool struct {
 	swapNanos   atomic.Int64
 	swapsFailed atomic.Int64
 	searches    searchCounters
+	granted     rising
 
 	hijackMu   sync.Mutex
 	hijackLook atomic.Int64 // when a queue last made somebody look for hijacked connections
@@ -88,7 +91,7 @@ func NewWithConfig(ctx context.Context, config *Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, profile: settings, log: cfg.Logger, epoch: time.Now()}
+	p := &Pool{cfg: cfg, profile: settings, log: cfg.Logger, epoch: time.Now(), swapping: newTurn()}
 	p.gate = newGate(settings.start.Max, p.now)
 	p.budget = &budget{size: cfg.Budget}
 	p.template.Store(settings.template)
@@ -110,7 +113,7 @@ func (p *Pool) now() int64 { return int64(time.Since(p.epoch)) + 1 }
 // Acquire returns a connection from the pool, waiting for one as long as ctx
 // and [Config.AcquireTimeout] allow.
 func (p *Pool) Acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	if t, ok := p.profile.acquireTracer.(pgxpool.AcquireTracer); ok {
+	if t, ok := p.template.Load().ConnConfig.Tracer.(pgxpool.AcquireTracer); ok {
 		return p.acquireTraced(ctx, t)
 	}
 	return p.acquire(ctx)
@@ -153,11 +156,17 @@ func (p *Pool) acquireWithin(parent context.Context, timeout time.Duration) (*pg
 			return c, nil
 		}
 	}
-	if parent.Err() == nil && context.Cause(ctx) == ErrAcquireTimeout {
-		g := p.gate.peek()
-		return nil, fmt.Errorf("%w of %s: %d connections in use (limit %d), %d callers queued: %w", ErrAcquireTimeout, timeout, g.inUse, g.limit, g.queued, err)
+	return nil, p.timedOut(parent, ctx, err)
+}
+
+// timedOut makes err the end of the acquire timeout, if that is what ended ctx, which
+// was made of parent.
+func (p *Pool) timedOut(parent, ctx context.Context, err error) error {
+	if parent.Err() != nil || context.Cause(ctx) != ErrAcquireTimeout {
+		return err
 	}
-	return nil, err
+	g := p.gate.peek()
+	return fmt.Errorf("%w of %s: %d connections in use (limit %d), %d callers queued: %w", ErrAcquireTimeout, p.cfg.AcquireTimeout, g.inUse, g.limit, g.queued, err)
 }
 
 // connect gets the connection for a permit that was waited for, or gives the
@@ -302,12 +311,14 @@ func (p *Pool) released(conn *pgx.Conn) {
 }
 
 // queued is called whenever a caller has to queue: the moment to look whether a
-// connection that was hijacked still holds a permit, and to wake the tuner.
+// connection that was hijacked still holds a permit, to let go of connections that
+// are only being warmed, and to wake the tuner.
 func (p *Pool) queued() {
 	now := p.now()
 	if last := p.hijackLook.Load(); now-last > int64(time.Millisecond) && p.hijackLook.CompareAndSwap(last, now) {
 		p.reconcileHijacked()
 	}
+	p.warming.giveUp()
 	p.tuner.wake()
 }
 
@@ -320,8 +331,8 @@ func (p *Pool) Close() {
 	p.closeOnce.Do(func() {
 		p.tuner.stop()
 		p.gate.close()
-		p.swapMu.Lock()
-		defer p.swapMu.Unlock()
+		_ = p.swapping.take(context.Background())
+		defer p.swapping.give()
 		p.closeGeneration(p.routes.Load().current)
 	})
 	p.background.Wait()
@@ -352,6 +363,7 @@ func (p *Pool) AcquireAllIdle(ctx context.Context) []*pgxpool.Conn {
 	gen := p.enter()
 	defer gen.leave()
 	conns := gen.pool.AcquireAllIdle(ctx)
+	gen.givenIdle.Add(1) // before any of them counts as held
 	p.gate.force(len(conns))
 	for _, c := range conns {
 		socketOf(c.Conn()).hold()

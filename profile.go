@@ -44,16 +44,15 @@ func ParseProfile(s string) (Profile, error) {
 
 // profileSettings is what a profile made of a Config.
 type profileSettings struct {
-	template      *pgxpool.Config // what generations are built from, size apart
-	start         Size
-	floorMax      int // the profile's own lower wall of max, 0 = none
-	minShare      int // min = max/minShare, 0 = the controller decides
-	floorMin      int // the profile's own lower wall of min
-	userMin       int // min as the user set it
-	fixedSize     bool
-	checkVector   bool
-	tcpKeepAlive  bool
-	acquireTracer pgx.QueryTracer
+	template     *pgxpool.Config // what generations are built from, size apart
+	start        Size
+	floorMax     int // the profile's own lower wall of max, 0 = none
+	minShare     int // min = max/minShare, 0 = the controller decides
+	floorMin     int // the profile's own lower wall of min
+	userMin      int // min as the user set it
+	fixedSize    bool
+	checkVector  bool
+	tcpKeepAlive bool
 }
 
 const (
@@ -62,6 +61,8 @@ const (
 	vectorMinShare  = 5   // its min is a fifth of its max
 	batchSpare      = 2   // connections of the batch profile beyond its workers
 	vectorCheckTime = time.Minute
+
+	leastConnectTimeout = 10 * time.Second
 )
 
 // keepAlive of the vector profile finds a dead peer within 60 + 3×30 s, before
@@ -71,9 +72,8 @@ var vectorKeepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, 
 // applyProfile fills in what the profile presets and nobody set.
 func (c *Config) applyProfile(set explicit) profileSettings {
 	s := profileSettings{
-		template:      c.Pool,
-		start:         Size{Max: int(c.Pool.MaxConns), Min: int(c.Pool.MinConns)},
-		acquireTracer: c.Pool.ConnConfig.Tracer,
+		template: c.Pool,
+		start:    Size{Max: int(c.Pool.MaxConns), Min: int(c.Pool.MinConns)},
 	}
 	conn := c.Pool.ConnConfig
 	params := connStringParams(conn.ConnString())
@@ -124,7 +124,9 @@ func (c *Config) applyProfile(set explicit) profileSettings {
 		c.Pool.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return true }
 	}
 	if c.AcquireTimeout > 0 && conn.ConnectTimeout == 0 {
-		conn.ConnectTimeout = c.AcquireTimeout // a dial goes on after its caller gave up; bound it too
+		// A dial goes on after its caller gave up, and serves the next. It is bounded
+		// too, but where callers wait less than a dial takes, none would ever end.
+		conn.ConnectTimeout = max(c.AcquireTimeout, leastConnectTimeout)
 	}
 	return s
 }

@@ -57,10 +57,33 @@ func (p *Pool) Reconfigure(ctx context.Context, f func(*pgxpool.Config) error) e
 	return err
 }
 
+// turn is a mutex that can be waited for as long as a context allows.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}: // even if ctx has ended: it was free
+		return nil
+	default:
+	}
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) give() { <-t }
+
 // swapTo swaps to what change makes of the present template and size.
 func (p *Pool) swapTo(ctx context.Context, change func(*pgxpool.Config, Size) (*pgxpool.Config, Size, error)) error {
-	p.swapMu.Lock()
-	defer p.swapMu.Unlock()
+	if err := p.swapping.take(ctx); err != nil {
+		return fmt.Errorf("autotune: another resize is under way: %w", err)
+	}
+	defer p.swapping.give()
 	if p.closed() {
 		return errClosed
 	}
@@ -80,11 +103,12 @@ func (p *Pool) swapTo(ctx context.Context, change func(*pgxpool.Config, Size) (*
 	return p.swap(ctx, template, next, limit)
 }
 
-// SetLimit moves the limit at once, to n clipped to 1 and max. Connections beyond
-// it are not taken away, but not given out again.
+// SetLimit moves the limit, to n clipped to 1 and max: at once, or at the end of a
+// swap that is under way. Connections beyond it are not taken away, but not given
+// out again.
 func (p *Pool) SetLimit(n int) {
-	p.swapMu.Lock()
-	defer p.swapMu.Unlock()
+	_ = p.swapping.take(context.Background())
+	defer p.swapping.give()
 	p.gate.setLimit(min(max(n, 1), p.Size().Max))
 }
 
@@ -93,9 +117,8 @@ func (p *Pool) SetLimit(n int) {
 // is under way has ended: at once, or with the end of a swap.
 func (p *Pool) Freeze() {
 	p.tuner.frozen.Store(true)
-	p.swapMu.Lock() // whoever comes after sees the flag
-	//lint:ignore SA2001 nothing is to be done in between but to wait
-	p.swapMu.Unlock()
+	_ = p.swapping.take(context.Background()) // whoever comes after sees the flag
+	p.swapping.give()
 }
 
 // Thaw lets the controller move the pool again.
@@ -157,10 +180,10 @@ func (p *Pool) Snapshot() Snapshot {
 		Arrivals: t.completed + t.held + g.queued + canceled + failed, Completions: t.completed,
 		Canceled: canceled, Failed: failed, Waited: g.stat.waited,
 		WaitTime: time.Duration(g.stat.waitNanos), ServiceTime: t.service,
-		ConnectTime: c.dialWaitTime, InUseTime: t.inUse, SaturatedTime: time.Duration(g.stat.busyNanos),
+		ConnectTime: p.connectTime(&c), InUseTime: t.inUse, SaturatedTime: time.Duration(g.stat.busyNanos),
 		Connects: opens, Swaps: p.swaps.Load(), SwapsFailed: p.swapsFailed.Load(), SwapTime: time.Duration(p.swapNanos.Load()),
 		Searches: p.searches.snapshot(),
-		Waits:    Histogram{counts: g.stat.waits, Sum: time.Duration(g.stat.waitNanos - g.queuedNanos - g.stat.canceledNanos)},
+		Waits:    Histogram{counts: g.stat.waits, Sum: g.grantedWait()},
 		Services: Histogram{counts: p.ledger.services(), Sum: t.service},
 		Sight:    p.tuner.telemetry.sight(), Interval: p.cfg.Interval, Manual: p.cfg.Manual,
 		Frozen: p.tuner.frozen.Load(),

@@ -121,8 +121,9 @@ func TestThePoolWorksOnWhenTheControllerIsCutOff(t *testing.T) {
 	// The role has no connection left for it.
 	hold(t, p, size)()
 	mustExec(t, boss, fmt.Sprintf("alter role %s connection limit %d", name, size))
-	mustExec(t, boss, "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = '"+name+"' and application_name = 'autotune'")
 	eventually(t, func() string {
+		// Again and again: one that was let in a moment before has no name yet.
+		mustExec(t, boss, "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = '"+name+"' and application_name = 'autotune'")
 		hold(t, p, size)()
 		if p.Snapshot().Observation.Server != nil {
 			return "the controller still sees the server"

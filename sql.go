@@ -29,7 +29,7 @@ func (c connector) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
 // the permit comes back through the tracer when database/sql closes the
 // connection.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	p := c.pool
+	p, parent := c.pool, ctx
 	if p.cfg.AcquireTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, p.cfg.AcquireTimeout, ErrAcquireTimeout)
@@ -37,7 +37,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	waited, err := p.gate.acquire(ctx)
 	if err != nil {
-		return nil, err
+		return nil, p.timedOut(parent, ctx, err)
 	}
 	var conn driver.Conn
 	acquire := func(gen *generation) (err error) {
@@ -49,7 +49,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	gen.leave()
 	if err = p.connectAgain(ctx, gen, err, acquire); err != nil {
 		p.notConnected(ctx)
-		return nil, err
+		return nil, p.timedOut(parent, ctx, err)
 	}
 	s := socketOf(conn.(*stdlib.Conn).Conn())
 	s.hold()

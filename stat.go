@@ -2,6 +2,7 @@ package autotune
 
 import (
 	"reflect"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -27,6 +28,27 @@ func (c *poolCounters) add(s *pgxpool.Stat) {
 	c.dialWaitTime += s.EmptyAcquireWaitTime()
 }
 
+// rising is a counter read from several places in turn, of which one may be a
+// moment ahead: what was said once is not taken back.
+type rising struct{ most atomic.Int64 }
+
+func (r *rising) rise(n int64) int64 {
+	for {
+		most := r.most.Load()
+		if n <= most {
+			return most
+		}
+		if r.most.CompareAndSwap(most, n) {
+			return n
+		}
+	}
+}
+
+// connectTime is how long callers waited inside the pool underneath.
+func (p *Pool) connectTime(c *poolCounters) time.Duration {
+	return p.ownWaits.callers(c.dialWaitTime, p.now())
+}
+
 // counters sums over the generations that live and those that are closed.
 func (p *Pool) counters() poolCounters {
 	p.gensMu.Lock()
@@ -44,7 +66,7 @@ func (p *Pool) forgetGeneration(gen *generation) {
 	// without being acquired now is hijacked for certain, and nobody will look
 	// at this generation again.
 	p.hijackMu.Lock()
-	p.reconcile(gen)
+	p.releaseHijacked(gen, p.ledger.heldBy(gen)) // it is closed: nothing of it is acquired
 	p.ledger.forget(gen, p.now())
 	p.hijackMu.Unlock()
 	p.gensMu.Lock()
@@ -71,16 +93,17 @@ func (p *Pool) Stat() *pgxpool.Stat {
 	g := p.gate.peek()
 	c := p.counters()
 	t, opens := p.ledger.totals(p.now())
-	granted := t.completed + t.held
+	granted := p.granted.rise(t.completed + t.held)
+	waited := int64(g.grantedWait() + p.connectTime(&c))
 	return newStat(map[string]int64{
 		"constructingResources": int64(c.constructing),
 		"acquiredResources":     min(t.held, int64(c.acquired)), // without the hijacked, and without those being warmed
 		"idleResources":         int64(c.idle),
 		"maxResources":          int64(p.Size().Max),
 		"acquireCount":          granted,
-		"acquireDuration":       g.stat.waitNanos - g.stat.canceledNanos + int64(c.dialWaitTime),
+		"acquireDuration":       waited,
 		"emptyAcquireCount":     min(granted, g.stat.waited+c.dialWaited),
-		"emptyAcquireWaitTime":  g.stat.waitNanos - g.stat.canceledNanos + int64(c.dialWaitTime),
+		"emptyAcquireWaitTime":  waited,
 		"canceledAcquireCount":  g.stat.canceled + p.ledger.canceledLate.Load(),
 		"newConnsCount":         opens,
 		"lifetimeDestroyCount":  c.lifetimeDestroyed,

@@ -14,7 +14,7 @@ import (
 // swap replaces the generation by one of the given template and size: build,
 // check, hand over, publish, drain. Callers keep their connections throughout;
 // server connections stay within the budget. On an error nothing has changed.
-// swapMu is held.
+// The turn to swap is held.
 func (p *Pool) swap(ctx context.Context, template *pgxpool.Config, size Size, limit int) (err error) {
 	defer func() {
 		if err != nil {
@@ -101,7 +101,7 @@ func (p *Pool) check(ctx context.Context, next *generation) error {
 	defer cancel()
 	var conn *pgxpool.Conn
 	acquire := func() (err error) {
-		conn, err = next.pool.Acquire(ctx)
+		conn, err = p.acquireForItself(ctx, next)
 		return err
 	}
 	err := acquire()
@@ -218,73 +218,10 @@ func (p *Pool) handOver(ctx context.Context, old, next *generation) int {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.SwapTimeout)
 	defer cancel()
 	g := p.gate.peek()
-	want := min(next.size.Max, int(g.limit), max(next.size.Min, int(g.inUse+g.queued)))
+	idle := int(p.template.Load().MinIdleConns)
+	want := min(next.size.Max, int(g.limit), max(next.size.Min, int(g.inUse+g.queued)+idle))
 	p.warm(ctx, old, next, want)
 	return int(next.pool.Stat().TotalConns())
-}
-
-// warmStart opens the first generation's min in the background.
-func (p *Pool) warmStart(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute) // as pgxpool allows it
-	defer cancel()
-	gen := p.enter()
-	defer gen.leave()
-	p.warm(ctx, nil, gen, gen.size.Min)
-}
-
-// warm opens connections in a generation until it has want of them.
-//
-// pgxpool opens a connection only for a caller that finds none idle, so warming
-// keeps those it got until the last is open. It gives them up at once when
-// callers come near the limit, and stops when even then one lies idle, or when the
-// generation is retired: it would wait there for a connection that a caller holds.
-func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(next.life, cancel)()
-	var kept []*pgxpool.Conn
-	giveUp := func() {
-		for _, conn := range kept {
-			conn.Release()
-			p.gate.release()
-		}
-		kept = kept[:0]
-	}
-	defer giveUp()
-	busy := func() bool { // callers queue, or come near the limit by themselves
-		g := p.gate.peek()
-		return g.queued > 0 || 2*(g.inUse-int64(len(kept))) >= g.limit
-	}
-	for !next.retired.Load() && int(next.pool.Stat().TotalConns()) < want {
-		if busy() {
-			giveUp()
-		}
-		if !p.gate.tryAcquire() {
-			// Never queue with permits in hand: callers would queue behind
-			// permits that nobody uses, and where the limit was lowered
-			// meanwhile, for as long as warming may take.
-			if len(kept) > 0 || p.gate.acquireAhead(ctx) != nil {
-				return
-			}
-		}
-		opened := next.pool.Stat().NewConnsCount()
-		conn, err := next.pool.Acquire(ctx)
-		if errors.Is(err, errNoBudget) && old != nil {
-			err = p.openInstead(ctx, old, func() (err error) {
-				conn, err = next.pool.Acquire(ctx)
-				return err
-			})
-		}
-		if err != nil {
-			p.gate.release()
-			return
-		}
-		spare := next.pool.Stat().NewConnsCount() == opened
-		kept = append(kept, conn)
-		if spare && busy() {
-			return
-		}
-	}
 }
 
 // awaitBudget retries an acquire that found the budget used up, each time

@@ -214,7 +214,10 @@ func (t *telemetry) move(ctx context.Context) {
 
 func (t *telemetry) close(ctx context.Context) {
 	t.running.Wait()
-	_ = t.reader.Close(ctx)
+	t.mu.Lock()
+	reader := t.reader
+	t.mu.Unlock()
+	_ = reader.Close(ctx)
 }
 
 // server is the controller's view of the world; nil when it is out of sight.

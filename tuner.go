@@ -173,8 +173,10 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 // decides anew.
 func (t *tuner) act(ctx context.Context, obs Observation, d Decision) {
 	p := t.pool
-	p.swapMu.Lock()
-	defer p.swapMu.Unlock()
+	if p.swapping.take(ctx) != nil {
+		return
+	}
+	defer p.swapping.give()
 	size := p.Size()
 	if d.Action == controller.Freeze {
 		if d.Reason == sizing.Operator && d.Limit != obs.Gauges.Limit && int(p.gate.limit.Load()) == obs.Gauges.Limit {

@@ -57,6 +57,7 @@ Contenders: ` + bench.ContenderForms + `.`,
 			f := &benchFlags{}
 			fs.BoolVar(&f.quick, "quick", false, "at most a minute: two workloads, fewer contenders and vectors, coarser figures")
 			fs.StringVar(&f.dsn, "dsn", "", "database to use, a `URL` or key=value pairs; it must have pgvector (default a throwaway PostgreSQL)")
+			noEnv(fs, "dsn") // set for another command, it would be written to
 			fs.StringSliceVar(&f.workloads, "workloads", nil, "`names` of the workloads to run (default all)")
 			fs.StringSliceVar(&f.contends, "contenders", nil, "`names` of who takes part (default all)")
 			fs.IntVar(&f.rounds, "rounds", full.Rounds, "`slices` of each contender in each workload")

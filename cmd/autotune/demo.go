@@ -60,6 +60,7 @@ DATABASE_URL or PG* by itself.`,
 		flags: func(fs *pflag.FlagSet) runner {
 			o := &demoOptions{}
 			fs.StringVar(&o.dsn, "dsn", "", "database to use, a `URL` or key=value pairs; it must have pgvector (default a throwaway PostgreSQL)")
+			noEnv(fs, "dsn") // set for another command, it would be written to
 			fs.DurationVar(&o.duration, "duration", 40*time.Second, "`time` that the load lasts, after starting and loading")
 			fs.IntVar(&o.clients, "clients", 64, "`callers` at once in the busy phases")
 			fs.IntVar(&o.vectors, "vectors", 20_000, "`rows` to load and search")

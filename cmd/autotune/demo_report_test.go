@@ -141,8 +141,8 @@ func onTerminal(t *testing.T, dsn string, env ...string) string {
 	if err != nil || runtime.GOOS != "linux" {
 		t.Skip("needs the script(1) of util-linux for a pseudo-terminal")
 	}
-	cmd := exec.CommandContext(t.Context(), script, "-qec", `"$COMMAND" demo --duration 4s --vectors 500 --clients 4`, os.DevNull)
-	cmd.Env = append(os.Environ(), append(env, "COMMAND="+os.Args[0], asCommand+"=1", "AUTOTUNE_DSN="+dsn, "TERM=xterm")...)
+	cmd := exec.CommandContext(t.Context(), script, "-qec", `"$COMMAND" demo --dsn "$DSN" --duration 4s --vectors 500 --clients 4`, os.DevNull)
+	cmd.Env = append(os.Environ(), append(env, "COMMAND="+os.Args[0], asCommand+"=1", "DSN="+dsn, "TERM=xterm")...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, out)

@@ -8,10 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/pflag"
 
 	"github.com/pgautotune/autotune/internal/advice"
+	"github.com/pgautotune/autotune/internal/redact"
 	"github.com/pgautotune/autotune/internal/survey"
 )
 
@@ -49,17 +50,21 @@ func (f *surveyFlags) validate(command string) error {
 	return nil
 }
 
-// open connects to the server that the flags and the environment name.
-func (f *surveyFlags) open(ctx context.Context, command string, env environment) (*survey.Surveyor, error) {
+// open connects to the server that the flags and the environment name, to look for
+// the given time (0: without end). That it has gone silent is noted on show.
+func (f *surveyFlags) open(ctx context.Context, command string, env environment, length time.Duration, show *screen) (*survey.Surveyor, error) {
 	dsn, ok := connString(f.dsn, env)
 	if !ok {
 		return nil, usagef("Name it with --dsn, DATABASE_URL or PGHOST", "%s: no server to look at", command)
 	}
-	cfg, err := pgx.ParseConfig(dsn)
+	cfg, err := pgxpool.ParseConfig(dsn) // takes out the pool_* settings, which a server would refuse
 	if err != nil {
 		return nil, usagef("Try: autotune "+command+" --help", "%s: the connection string cannot be read: %v", command, err)
 	}
-	surveyor, err := survey.Open(ctx, survey.Config{ConnConfig: cfg, Database: f.database, Role: f.role})
+	silent := func(err error) {
+		show.note("the server does not answer; looking goes on, and what it does meanwhile will be missing (%s)", redact.Error(err))
+	}
+	surveyor, err := survey.Open(ctx, survey.Config{ConnConfig: cfg.ConnConfig, Database: f.database, Role: f.role, Length: length, Silent: silent})
 	return surveyor, unreachable(err)
 }
 
@@ -163,14 +168,17 @@ func (o *recommendOptions) recording(ctx context.Context, s *session) (rec *advi
 	}
 	show := newScreen(s.stderr, s.env)
 	defer show.clear()
-	surveyor, err := o.open(ctx, "recommend", s.env)
+	surveyor, err := o.open(ctx, "recommend", s.env, o.length, show)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, surveyor.Close()) }()
 	var saved *survey.Writer
 	if o.save != "" {
-		f, err := os.Create(o.save)
+		f, err := os.OpenFile(o.save, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if errors.Is(err, os.ErrExist) {
+			return nil, fmt.Errorf("%s exists already and is left as it is; give another name to --save, or remove it", o.save)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("the samples cannot be kept: %w", err)
 		}
@@ -189,7 +197,7 @@ func look(ctx context.Context, surveyor *survey.Surveyor, length time.Duration, 
 	var failed error
 	bounded, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
-	err := surveyor.Watch(bounded, func(sample advice.Sample) bool {
+	surveyor.Watch(bounded, func(sample advice.Sample) bool {
 		rec.Samples = append(rec.Samples, sample)
 		if saved != nil {
 			failed = saved.Add(sample)
@@ -200,8 +208,6 @@ func look(ctx context.Context, surveyor *survey.Surveyor, length time.Duration, 
 	})
 	rec.Unseen = surveyor.Unseen()
 	switch {
-	case err != nil:
-		return nil, err
 	case failed != nil:
 		return nil, fmt.Errorf("the samples cannot be kept: %w", failed)
 	case ctx.Err() != nil && len(rec.Samples) < 10:

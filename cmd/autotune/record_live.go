@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgautotune/autotune/internal/pgstat"
 	"github.com/pgautotune/autotune/simulations/trace"
@@ -36,8 +36,8 @@ func (f *recordFlags) live(ctx context.Context, s *session) error {
 	if !ok {
 		return usagef("Name it: autotune record postgres://user@host/database, or set DATABASE_URL", "record: no database given")
 	}
-	cfg, err := pgx.ParseConfig(dsn)
-	if err != nil { // its text has no password in it
+	cfg, err := pgxpool.ParseConfig(dsn) // takes out the pool_* settings, which a server would refuse
+	if err != nil {                      // its text has no password in it
 		return usagef(try, "record: the connection string cannot be used: %v", err)
 	}
 	if err := f.free(); err != nil {
@@ -45,7 +45,7 @@ func (f *recordFlags) live(ctx context.Context, s *session) error {
 	}
 	show := newScreen(s.stderr, s.env)
 	defer show.clear()
-	reader := pgstat.Open(pgstat.Config{ConnConfig: cfg, Database: f.database, User: f.user, ApplicationName: f.application,
+	reader := pgstat.Open(pgstat.Config{ConnConfig: cfg.ConnConfig, Database: f.database, User: f.user, ApplicationName: f.application,
 		AnyUser: f.user == "", AnyApplication: f.application == ""})
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

@@ -25,7 +25,7 @@ func TestTheFlagWinsOverTheEnvironmentOverTheDefault(t *testing.T) {
 		{"environment bad, but the flag given", map[string]string{"AUTOTUNE_CLIENTS": "many"}, []string{"--clients=16"}, 16},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fs, _ := demoCommand().flagSet()
+			fs, _ := recommendCommand().flagSet()
 			if err := fs.Parse(c.args); err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +87,7 @@ func TestTheDatabaseIsTheFlagOrDatabaseURLOrPG(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("PGHOST", c.env["PGHOST"]) // pgx reads it from the process
 			env := func(name string) (string, bool) { v, ok := c.env[name]; return v, ok }
-			fs, _ := demoCommand().flagSet()
+			fs, _ := recommendCommand().flagSet()
 			if err := fs.Parse(c.args); err != nil {
 				t.Fatal(err)
 			}

@@ -28,12 +28,19 @@ func unreachable(err error) error {
 	if errors.As(err, &refused) {
 		what = "refuses the connection"
 	}
+	text := strings.ToLower(strings.Join(reasons, " "))
 	switch {
+	case refused == nil && (strings.Contains(text, "tls") || strings.Contains(text, "x509")):
+		advice = "the server is there, and its TLS is not as sslmode and sslrootcert ask for"
 	case refused == nil:
 	case strings.HasPrefix(refused.Code, "28"): // invalid authorization
 		advice = "check user, password and its pg_hba.conf"
 	case refused.Code == "3D000":
 		advice = "check the name of the database"
+	case strings.HasPrefix(refused.Code, "53"): // insufficient resources
+		advice = "all its connections are taken: end one, or try again; a role with pg_use_reserved_connections (PostgreSQL 16) always gets in"
+	case strings.HasPrefix(refused.Code, "42"), strings.HasPrefix(refused.Code, "22"), refused.Code == "08P01": // a setting it does not know or take
+		advice = "check the settings in the connection string and in PGOPTIONS; a pooler takes few"
 	default:
 		advice = "the server runs; if it is busy or starting, try again"
 	}

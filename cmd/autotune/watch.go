@@ -124,7 +124,7 @@ func (w *watcher) run(ctx context.Context, each func(*advice.Advice) error) erro
 	var failed error
 	every := w.progress.Every // never changes
 	due, refreshed := time.Now().Add(every), time.Now()
-	err := w.surveyor.Watch(ctx, func(s advice.Sample) bool {
+	w.surveyor.Watch(ctx, func(s advice.Sample) bool {
 		samples = append(samples, s)
 		old := 0
 		for s.At-samples[old].At > w.window {
@@ -150,14 +150,18 @@ func (w *watcher) run(ctx context.Context, each func(*advice.Advice) error) erro
 		failed = each(a)
 		return failed == nil
 	})
-	return errors.Join(err, failed)
+	return failed
 }
 
 func (o *watchOptions) run(ctx context.Context, s *session) (err error) {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	surveyor, err := o.open(ctx, "watch", s.env)
+	screen, notes := newScreen(s.stdout, s.env), newScreen(s.stderr, s.env)
+	if screen.file != nil {
+		notes = screen // which knows what it has drawn
+	}
+	surveyor, err := o.open(ctx, "watch", s.env, o.length, notes)
 	if err != nil {
 		return err
 	}
@@ -168,13 +172,12 @@ func (o *watchOptions) run(ctx context.Context, s *session) (err error) {
 		defer cancel()
 	}
 	w := newWatcher(o, surveyor)
-	page, err := listen(ctx, "watch", o.listen, newScreen(s.stderr, s.env).note)
+	page, err := listen(ctx, "watch", o.listen, notes.note)
 	if err != nil {
 		return err
 	}
 	defer page.close()
 	page.showWatch(w)
-	screen := newScreen(s.stdout, s.env)
 	begin, before := time.Now(), ""
 	return w.run(ctx, func(a *advice.Advice) error {
 		if o.output == outputText && screen.file != nil {

@@ -160,12 +160,12 @@ func settingFindings(a *Advice, t *tally, r *Recording, add adder) {
 	}
 	if s.StatementTimeout == 0 {
 		add(3, "statement_timeout", "no statement_timeout",
-			"A statement that hangs holds its connection for ever; a few of them empty the pool.",
+			"A statement that hangs holds its connection for ever; a few of them empty the pool."+forRole(r),
 			"Set it for the service: ALTER ROLE … SET statement_timeout = '30s' (300s for vector work).")
 	}
 	if s.IdleInTransactionTimeout == 0 && t.mean.IdleInTransaction > 0 {
 		add(2.5, "idle_timeout", "no idle_in_transaction_session_timeout",
-			"A caller that dies inside a transaction keeps its locks until TCP notices.",
+			"A caller that dies inside a transaction keeps its locks until TCP notices."+forRole(r),
 			"ALTER ROLE … SET idle_in_transaction_session_timeout = '60s'.")
 	}
 	if s.TCPKeepalivesIdle == 0 && !r.Facts.Server.UnixSocket && !r.Facts.Server.Pooler {
@@ -173,6 +173,14 @@ func settingFindings(a *Advice, t *tally, r *Recording, add adder) {
 			"tcp_keepalives_idle is 0: a client that vanishes is noticed after two hours, usually.",
 			"ALTER SYSTEM SET tcp_keepalives_idle = 60; and interval 30, count 3.")
 	}
+}
+
+// forRole says whose settings were seen: they may be set for each role.
+func forRole(r *Recording) string {
+	if role := r.Facts.Server.Role; role != "" {
+		return " This is so for " + quoted(role) + "; others may have a setting of their own."
+	}
+	return ""
 }
 
 func vectorFindings(a *Advice, r *Recording, add adder) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/pgautotune/autotune/internal/pgstat"
 	"github.com/pgautotune/autotune/internal/sizing"
 )
 
@@ -63,6 +64,9 @@ const (
 	clippedShare = 0.2
 	// saturatedShare of the time with all cores busy is a saturated server.
 	saturatedShare = 0.5
+	// hiddenMost is the share of the connections that may be hidden: beyond it most
+	// of the demand was not seen.
+	hiddenMost = 0.5
 )
 
 // decide is the whole inference: demand where the server has room, the knee where
@@ -70,10 +74,10 @@ const (
 func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
 	allowed := walls.Allowed()
 	z := Size{Confidence: None, Rule: ByNothing, Bound: sizing.NoBound, Ceiling: allowed.High, CeilingBy: allowed.HighBy}
-	if walls.ServerMax == 0 && walls.FreeBytes == 0 {
+	if walls.ServerMax == 0 && walls.FreeBytes == 0 && walls.Budget == 0 {
 		z.Ceiling, z.CeilingBy, allowed.High = 0, sizing.NoBound, math.MaxInt32
 	}
-	if seen.Samples == 0 || d.Peak == 0 {
+	if seen.Samples == 0 || d.Peak == 0 || t.mean.Unknown > hiddenMost*t.mean.open() {
 		z.Why = nothingSeen(t, seen)
 		return z
 	}
@@ -104,7 +108,7 @@ func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
 			z.Why = append(z.Why, fmt.Sprintf("At the peaks the %d cores are busy with fewer: above %d, callers queue inside the server instead of in the pool.", s.Cores, span.Target))
 		}
 	}
-	span.Upper = max(span.Upper, span.Target)
+	span.Upper = max(span.Upper, span.Target+up(t.mean.Unknown)) // all that is hidden may be in use
 	span.Lower = max(1, min(span.Lower, span.Target))
 	z.Max, z.Bound = allowed.Clip(span.Target)
 	z.Lower, z.Upper = min(span.Lower, allowed.High), min(span.Upper, allowed.High)
@@ -136,7 +140,7 @@ func nothingSeen(t *tally, seen Seen) []string {
 	case seen.Samples == 0:
 		return []string{"There is not one sample."}
 	case t.hidden > 0:
-		return []string{fmt.Sprintf("%s are open, but what they do is hidden from this role.", plural(t.hidden, "connection"))}
+		return []string{fmt.Sprintf("Of %s, %s hide what they do from this role. Let it see (GRANT pg_monitor), or ask about those that it sees (--user).", plural(t.mean.open(), "open connection"), plural(t.hidden, "connection"))}
 	case t.mean.open() > 0:
 		return []string{fmt.Sprintf("%s are open and none was in use. Look again while the service is at work.", plural(t.mean.open(), "connection"))}
 	}
@@ -180,7 +184,7 @@ func confidence(z Size, d Demand, s Supply, t *tally, seen Seen) Confidence {
 		grade++
 	}
 	if t.mean.Unknown > 0.1*t.mean.open() {
-		grade++
+		grade = len(grades) - 1
 	}
 	if z.Rule == ByKnee && float64(z.Max) > 4*d.Peak { // far from what was seen
 		grade++
@@ -188,7 +192,7 @@ func confidence(z Size, d Demand, s Supply, t *tally, seen Seen) Confidence {
 	if z.Rule == ByLocks || s.Cores == 0 && z.Clipped {
 		grade++
 	}
-	return grades[min(grade, 2)]
+	return grades[min(grade, len(grades)-1)]
 }
 
 // divide shares the size out: each instance gets its part of max rounded up, or
@@ -221,18 +225,43 @@ func wallsOf(q Question, r *Recording, subject, all *tally) sizing.Walls {
 	if r.Machine.Shared {
 		w.FreeBytes = r.Machine.RAMFree
 	}
-	limit := func(n int) {
-		if n > 0 && (w.Budget == 0 || n < w.Budget) {
-			w.Budget = n
-		}
-	}
-	if q.Filter.Database == "" || len(r.Samples) > 0 {
-		limit(r.Facts.Server.DatabaseConnectionLimit)
-	}
-	if q.Filter.Role != "" {
-		limit(r.Facts.Server.RoleConnectionLimit)
-	}
+	server := &r.Facts.Server
+	w.Budget = smaller(w.Budget, limitLeft(q, r, server.DatabaseConnectionLimit, server.LimitedDatabase, func(g *pgstat.Group) string { return g.Database }))
+	w.Budget = smaller(w.Budget, limitLeft(q, r, server.RoleConnectionLimit, server.LimitedRole, func(g *pgstat.Group) string { return g.Role }))
 	return w
+}
+
+// limitLeft is what the CONNECTION LIMIT of a database or role leaves to the
+// subject, beside others that it counts too; 0 where it does not bind, because
+// the subject has connections that it does not count.
+func limitLeft(q Question, r *Recording, limit int, of string, principal func(*pgstat.Group) string) int {
+	if limit <= 0 || of == "" {
+		return 0
+	}
+	most := 0
+	for i := range r.Samples {
+		others := 0
+		for j := range r.Samples[i].Groups {
+			g := &r.Samples[i].Groups[j]
+			switch {
+			case g.Kind != pgstat.ClientKind && g.Kind != pgstat.HiddenKind:
+			case q.Filter.picks(g) && principal(g) != of:
+				return 0
+			case !q.Filter.picks(g) && principal(g) == of:
+				others += g.Backends
+			}
+		}
+		most = max(most, others)
+	}
+	return max(1, limit-most)
+}
+
+// smaller is the smaller of two limits, of which 0 is none.
+func smaller(a, b int) int {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // wall says a bound in words.

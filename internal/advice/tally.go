@@ -61,8 +61,8 @@ func (c *counts) waiting(wait string) *float64 {
 	switch {
 	case wait == "":
 		return &c.Computing
-	case event == "SyncRep", strings.HasPrefix(strings.ToUpper(event), "WALSYNC"), event == "WALWrite", event == "WALWriteLock":
-		return &c.Commit // the lock WALWrite too: who holds it writes for all who wait
+	case event == "SyncRep", strings.HasPrefix(strings.ToUpper(event), "WALSYNC"), strings.EqualFold(event, "WALWrite"), event == "WALWriteLock":
+		return &c.Commit // IO and the lock of that name (before PostgreSQL 13 WALWriteLock): who holds it writes for all who wait
 	case kind == "IO":
 		return &c.IO
 	case kind == "Lock":

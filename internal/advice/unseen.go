@@ -38,23 +38,31 @@ func experiment(a *Advice) string {
 		return ""
 	}
 	const how = " for 30 s each while `autotune watch` runs; it sees the throughput of each and names the knee."
+	set := "et the pool to "
+	if a.Question.Instances > 1 {
+		set = "et the pool of each instance to "
+	}
 	switch {
 	case z.Rule == ByMeasured:
 		return ""
 	case a.Supply.Cores == 0 && z.Clipped:
-		return fmt.Sprintf("Tell the cores with --server-cpus. Or set the pool to %s", steps(max(1, z.Max/2), z.Max, z.Max*2, z.Max*4)) + how
+		return "Tell the cores with --server-cpus. Or s" + set + a.steps(z.Max/2, z.Max, z.Max*2, z.Max*4) + how
 	case z.Rule == ByKnee || z.Rule == ByLocks:
-		return "Set the pool to " + steps(max(1, z.Lower/2), z.Lower, z.Max, z.Upper, z.Upper*3) + how
+		return "S" + set + a.steps(z.Lower/2, z.Lower, z.Max, z.Upper, z.Upper*3) + how
 	}
 	return ""
 }
 
-// steps lists numbers without repeats.
-func steps(numbers ...int) string {
+// steps lists numbers of connections to try, without repeats: of one instance, and
+// together never more than the walls allow.
+func (a *Advice) steps(numbers ...int) string {
 	var list []string
 	last := 0
 	for _, n := range numbers {
-		if n > last {
+		if a.Size.Ceiling > 0 {
+			n = min(n, a.Size.Ceiling)
+		}
+		if n = max(1, n/a.Question.Instances); n > last {
 			list = append(list, fmt.Sprint(n))
 			last = n
 		}

@@ -49,9 +49,12 @@ type Server struct {
 	SeesAll bool
 
 	// RoleConnectionLimit and DatabaseConnectionLimit are those of the tuned
-	// pool's role and database; -1 is unlimited.
+	// pool's role and database, which are LimitedRole and LimitedDatabase; -1 is
+	// unlimited.
 	RoleConnectionLimit     int
 	DatabaseConnectionLimit int
+	LimitedRole             string
+	LimitedDatabase         string
 }
 
 // Settings are those that bound or price connections, as a session of the
@@ -113,7 +116,7 @@ func (r *Reader) server(ctx context.Context, f *Facts) error {
 	err := r.query(ctx, statement("server"), []any{r.cfg.Database, r.cfg.User}, func(rows pgx.Rows) error {
 		var address *string
 		if err := rows.Scan(&s.VersionNum, &s.Version, &s.BackendPID, &address, &s.InRecovery,
-			&s.Role, &s.Superuser, &s.SeesAll, &s.RoleConnectionLimit, &s.DatabaseConnectionLimit); err != nil {
+			&s.Role, &s.Superuser, &s.SeesAll, &s.RoleConnectionLimit, &s.DatabaseConnectionLimit, &s.LimitedRole, &s.LimitedDatabase); err != nil {
 			return err
 		}
 		s.UnixSocket = address == nil

@@ -226,7 +226,16 @@ func ownConfig(cfg *pgx.ConnConfig, timeout time.Duration) *pgx.ConnConfig {
 	}
 	cfg.StatementCacheCapacity = 16 // this package has fewer statements
 	if cfg.ConnectTimeout <= 0 || cfg.ConnectTimeout > timeout {
-		cfg.ConnectTimeout = timeout // per address; the context bounds their sum
+		cfg.ConnectTimeout = timeout
+	}
+	// That is of one address. Where the first does not answer, the next (host=a,b) has
+	// to have its turn before the context, which bounds their sum, is done.
+	hosts := map[string]bool{address(cfg.Host, cfg.Port): true}
+	for _, f := range cfg.Fallbacks { // the same host again is the same without TLS
+		hosts[address(f.Host, f.Port)] = true
+	}
+	if share := timeout / time.Duration(len(hosts)); share < cfg.ConnectTimeout {
+		cfg.ConnectTimeout = share
 	}
 	if cfg.RuntimeParams == nil {
 		cfg.RuntimeParams = make(map[string]string)
@@ -240,6 +249,8 @@ func ownConfig(cfg *pgx.ConnConfig, timeout time.Duration) *pgx.ConnConfig {
 	delete(cfg.RuntimeParams, "session_authorization")
 	return cfg
 }
+
+func address(host string, port uint16) string { return host + ":" + strconv.Itoa(int(port)) }
 
 // greet learns what stands at the other end and fastens the seat belts.
 func (r *Reader) greet(ctx context.Context) error {
@@ -304,9 +315,10 @@ func drain(rows pgx.Rows, scan func(pgx.Rows) error) error {
 }
 
 // serverTimeout is the statement_timeout: the server's own bound, for the case
-// that this process is gone and nobody cancels.
+// that this process is gone and nobody cancels, and for one statement of Facts
+// that is too slow: the others still have time.
 func (r *Reader) serverTimeout() string {
-	return strconv.FormatInt(max(r.cfg.Timeout, r.cfg.FactsTimeout).Milliseconds(), 10)
+	return strconv.FormatInt(max(r.cfg.Timeout, r.cfg.FactsTimeout/2).Milliseconds(), 10)
 }
 
 // waitCleanup waits until the last connection has left. pgx ends a connection

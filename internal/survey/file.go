@@ -20,7 +20,7 @@ const (
 	FileSchema = "autotune.samples/v1"
 	// longestLine bounds a sample of a server with thousands of applications.
 	longestLine = 16 << 20
-	// mostSamples is four days at ten looks a second; more are refused.
+	// mostSamples is far more than a survey takes; more are refused.
 	mostSamples = 4_000_000
 )
 

@@ -31,8 +31,13 @@ const (
 	costShare = 0.0025
 	// cpuEvery is how often the machine's CPU is read.
 	cpuEvery = time.Second
-	// patience is how long a server may not answer before the survey gives up.
+	// mostLooks is how many looks a survey of a known length takes at most: with so
+	// many, more tell nothing new and only fill the memory.
+	mostLooks = 40_000
+	// patience is how long a server may not answer before it is said.
 	patience = 15 * time.Second
+	// farewell is how long ending the connection may take.
+	farewell = 15 * time.Second
 )
 
 // Config says whom to look at.
@@ -41,11 +46,20 @@ type Config struct {
 	// Database and Role are those whose connection limits count; empty are those
 	// of ConnConfig.
 	Database, Role string
+
+	// Length is how long Watch will look, so that a long one looks less often; 0 is
+	// unknown.
+	Length time.Duration
+	// Silent is told the last error when the server has not answered for Patience
+	// (default 15 s), once each time. May be nil.
+	Silent   func(error)
+	Patience time.Duration
 }
 
 // Surveyor looks at one server over one connection of its own, read-only, with
 // timeouts of its own.
 type Surveyor struct {
+	cfg     Config
 	reader  *pgstat.Reader
 	host    *host.Reader
 	begin   time.Time
@@ -59,7 +73,11 @@ type Surveyor struct {
 
 // Open connects and reads what does not change.
 func Open(ctx context.Context, cfg Config) (*Surveyor, error) {
+	if cfg.Patience <= 0 {
+		cfg.Patience = patience
+	}
 	s := &Surveyor{
+		cfg:    cfg,
 		reader: pgstat.Open(pgstat.Config{ConnConfig: cfg.ConnConfig, Database: cfg.Database, User: cfg.Role}),
 		host:   host.New(), begin: time.Now(),
 	}
@@ -110,40 +128,41 @@ func (s *Surveyor) Look(ctx context.Context) (advice.Sample, error) {
 // pace is the time from look to look: so that looking costs costShare of a core.
 // The lower quartile, because longer looks waited for a core, which costs nobody.
 func (s *Surveyor) pace() time.Duration {
+	least := max(fastest, s.cfg.Length/mostLooks)
 	if len(s.spent) == 0 {
-		return fastest
+		return least
 	}
 	sorted := slices.Sorted(slices.Values(s.spent))
-	return min(slowest, max(fastest, time.Duration(float64(sorted[len(sorted)/4])/costShare)))
+	return max(least, min(slowest, time.Duration(float64(sorted[len(sorted)/4])/costShare)))
 }
 
-// Watch looks until ctx ends, calling each after every look, at its own pace. It
-// returns nil when ctx ended or each returned false. A server that does not
-// answer for a while ends it; single looks that fail are counted.
-func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) error {
-	last := time.Now()
+// Watch looks until ctx ends or each returns false, calling each after every look,
+// at its own pace. Looks that fail are counted; a server that is gone may be back.
+func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) {
+	last, told := time.Now(), false
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-timer.C:
 		}
 		begin := time.Now()
 		sample, err := s.Look(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return
 		case err == nil:
-			last = begin
+			last, told = begin, false
 			if !each(sample) {
-				return nil
+				return
 			}
 		default:
 			s.failed.Add(1)
-			if time.Since(last) > patience {
-				return fmt.Errorf("the server has not answered for %s: %w", patience, err)
+			if time.Since(last) > s.cfg.Patience && !told && s.cfg.Silent != nil {
+				told = true
+				s.cfg.Silent(err)
 			}
 		}
 		timer.Reset(max(0, s.pace()-time.Since(begin)))
@@ -173,7 +192,7 @@ func (s *Surveyor) Refresh(ctx context.Context) error {
 
 // Close ends the connection, within a few seconds.
 func (s *Surveyor) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()
 	return s.reader.Close(ctx)
 }

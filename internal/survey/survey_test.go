@@ -51,11 +51,11 @@ func look(t *testing.T, cfg *pgx.ConnConfig, n int) *advice.Recording {
 		t.Fatal(err)
 	}
 	rec := s.Known
-	err = s.Watch(t.Context(), func(sample advice.Sample) bool {
+	s.Watch(t.Context(), func(sample advice.Sample) bool {
 		rec.Samples = append(rec.Samples, sample)
 		return len(rec.Samples) < n
 	})
-	if err := errors.Join(err, s.Close()); err != nil {
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return &rec
@@ -91,7 +91,7 @@ func TestASurveyChangesNothingAndHoldsOneConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	looks, most := 0, 0
-	err = s.Watch(t.Context(), func(advice.Sample) bool {
+	s.Watch(t.Context(), func(advice.Sample) bool {
 		looks++
 		var mine int
 		var readOnly string
@@ -205,5 +205,58 @@ func TestAServerThatIsNotThereIsAnError(t *testing.T) {
 	_, err := Open(t.Context(), Config{ConnConfig: parsed(t, "postgres://u:hunter2@127.0.0.1:1/d")})
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A week of looking must fit into memory and into what Read takes.
+func TestALongSurveyLooksLessOften(t *testing.T) {
+	for length, want := range map[time.Duration]time.Duration{0: fastest, time.Minute: fastest, time.Hour: fastest, 7 * 24 * time.Hour: 15120 * time.Millisecond} {
+		if got := (&Surveyor{cfg: Config{Length: length}, spent: []time.Duration{time.Microsecond}}).pace(); got != want {
+			t.Errorf("%s: every %s instead of %s", length, got, want)
+		}
+	}
+}
+
+func TestASurveyOutlivesARestartOfItsServer(t *testing.T) {
+	server := pgtest.New(t, pgtest.Options{WithoutVector: true})
+	silent := make(chan error, 10)
+	s, err := Open(t.Context(), Config{ConnConfig: parsed(t, server.DSN()), Patience: time.Millisecond, Silent: func(err error) { silent <- err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked, ended := make(chan struct{}, 1), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer close(ended)
+		s.Watch(ctx, func(advice.Sample) bool {
+			select {
+			case looked <- struct{}{}:
+			default:
+			}
+			return true
+		})
+	}()
+	<-looked
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-silent; err == nil {
+		t.Error("silent without an error")
+	}
+	select { // of before
+	case <-looked:
+	default:
+	}
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-looked
+	cancel()
+	<-ended
+	if s.Failed() == 0 || len(silent) > 0 {
+		t.Errorf("%d failed looks, told %d times more", s.Failed(), len(silent))
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -141,11 +141,11 @@ func (b *bed) look(ctx context.Context, l load, length time.Duration) (*advice.R
 	}
 	bounded, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
-	err = surveyor.Watch(bounded, func(sample advice.Sample) bool {
+	surveyor.Watch(bounded, func(sample advice.Sample) bool {
 		rec.Samples = append(rec.Samples, sample)
 		return true
 	})
-	return &rec, errors.Join(err, surveyor.Close())
+	return &rec, surveyor.Close()
 }
 
 // wait returns when all clients are connected.
@@ -157,7 +157,7 @@ func (b *bed) wait(ctx context.Context, surveyor *survey.Surveyor, l load) error
 	bounded, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	open := 0
-	err := surveyor.Watch(bounded, func(sample advice.Sample) bool {
+	surveyor.Watch(bounded, func(sample advice.Sample) bool {
 		open = 0
 		for _, g := range sample.Groups {
 			if g.Kind == "client" {
@@ -166,10 +166,10 @@ func (b *bed) wait(ctx context.Context, surveyor *survey.Surveyor, l load) error
 		}
 		return open < wanted
 	})
-	if err == nil && open < wanted {
+	if open < wanted {
 		return fmt.Errorf("only %d of %d clients came", open, wanted)
 	}
-	return err
+	return ctx.Err()
 }
 
 func (b *bed) close() {

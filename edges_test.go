@@ -1,0 +1,176 @@
+package autotune
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgautotune/autotune/internal/await"
+	"github.com/pgautotune/autotune/internal/pgtest"
+)
+
+const edgePatience = 20 * time.Second
+
+// While one connection is slow to open, those that are warm already serve callers.
+func TestWarmingLetsGoOfWhatItKeepsWhileAConnectHangs(t *testing.T) {
+	hang := make(chan struct{})
+	dials := make(chan struct{}, 100)
+	p := opened(t, pgtest.DSN(t), func(c *Config) {
+		c.Pool.MaxConns, c.Start, c.Ceiling = 4, 4, 4
+		c.Pool.MinConns = 4
+		c.Pool.BeforeConnect = func(context.Context, *pgx.ConnConfig) error {
+			dials <- struct{}{}
+			if len(dials) == 4 {
+				<-hang
+			}
+			return nil
+		}
+	})
+	defer close(hang)
+	await.Until(t, edgePatience, func() string {
+		if n := len(dials); n < 4 {
+			return "fewer than four connects have begun"
+		}
+		return ""
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), edgePatience)
+	defer cancel()
+	for range 3 { // the three that are open
+		c, err := p.Acquire(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Release()
+	}
+	if n := len(dials); n != 4 {
+		t.Errorf("%d connects instead of 4", n)
+	}
+}
+
+func TestMinIdleConnsAreOpenedAtTheStartAndByASwap(t *testing.T) {
+	p := opened(t, pgtest.DSN(t), func(c *Config) {
+		c.Pool.MaxConns, c.Pool.MinIdleConns, c.Start, c.Ceiling = 6, 3, 6, 6
+	})
+	idle := func() string {
+		if s := p.Stat(); s.IdleConns() != 3 || s.TotalConns() != 3 {
+			return "not three idle connections"
+		}
+		return ""
+	}
+	await.Until(t, edgePatience, idle)
+	if err := p.Resize(t.Context(), Size{Max: 5}); err != nil {
+		t.Fatal(err)
+	}
+	await.Until(t, edgePatience, idle)
+}
+
+// A dial outlives its caller, so that callers with little time are served at last.
+func TestAShortAcquireTimeoutDoesNotBoundTheDialToo(t *testing.T) {
+	p := opened(t, pgtest.DSN(t), func(c *Config) { c.AcquireTimeout = 20 * time.Millisecond })
+	if got := p.template.Load().ConnConfig.ConnectTimeout; got != leastConnectTimeout {
+		t.Errorf("a connect may take %s", got)
+	}
+}
+
+func TestCountersDoNotFallWhenCallersGiveUp(t *testing.T) {
+	p := opened(t, pgtest.DSN(t), func(c *Config) { c.Pool.MaxConns, c.Start, c.Ceiling = 1, 1, 1 })
+	held, err := p.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	before := p.Stat()
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error)
+	go func() { _, err := p.Acquire(ctx); gone <- err }()
+	await.Until(t, edgePatience, func() string {
+		if p.Snapshot().WaitTime < 10*time.Millisecond {
+			return "nobody has queued for 10 ms"
+		}
+		return ""
+	})
+	during := p.Stat()
+	health := p.acquireTotals()
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	after := p.Stat()
+	for _, s := range []*pgxpool.Stat{during, after} {
+		if s.AcquireDuration() != before.AcquireDuration() || s.EmptyAcquireWaitTime() != before.EmptyAcquireWaitTime() {
+			t.Errorf("nobody was let in, and %s became %s", before.AcquireDuration(), s.AcquireDuration())
+		}
+	}
+	if wait := p.acquireTotals().wait - health.wait; wait != 0 {
+		t.Errorf("the wait of the granted changed by %s", wait)
+	}
+}
+
+func TestWhatThePoolWarmsIsNotWaitingOfCallers(t *testing.T) {
+	p := opened(t, pgtest.DSN(t), func(c *Config) {
+		c.Pool.MaxConns, c.Pool.MinConns, c.Start, c.Ceiling = 6, 6, 6, 6
+	})
+	await.Until(t, edgePatience, func() string {
+		if s := p.Stat(); s.IdleConns() != 6 {
+			return "not warm"
+		}
+		return ""
+	})
+	if waited := p.Snapshot().ConnectTime; waited > time.Millisecond {
+		t.Errorf("nobody asked, and callers have waited %s for connects", waited)
+	}
+}
+
+func TestAResizeWaitsForAnotherOnlyAsLongAsItsContextAllows(t *testing.T) {
+	p := opened(t, pgtest.DSN(t), func(c *Config) { c.Pool.MaxConns, c.Start, c.Ceiling = 2, 2, 2 })
+	if err := p.swapping.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	err := p.Resize(ctx, Size{Max: 1})
+	p.swapping.give()
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another resize") {
+		t.Errorf("%v", err)
+	}
+	if err := p.Resize(t.Context(), Size{Max: 1}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheLastMinuteIsAMinuteHoweverOftenItIsLookedAt(t *testing.T) {
+	now := time.Now()
+	for _, every := range []time.Duration{100 * time.Millisecond, time.Second, 10 * time.Second, time.Minute} {
+		var r recent
+		asked := int64(0)
+		for at := time.Duration(0); at <= 10*time.Minute; at += every {
+			r.add(now.Add(at), acquireTotals{asked: asked})
+			asked += int64(every / time.Millisecond) // one a millisecond
+		}
+		got := time.Duration(r.since(now.Add(10*time.Minute), acquireTotals{asked: asked}).asked) * time.Millisecond
+		if got < time.Minute || got > time.Minute+2*max(every, time.Second) {
+			t.Errorf("looked at every %s, the last minute has %s", every, got)
+		}
+	}
+}
+
+func TestDatabaseSQLMeetsTheAcquireTimeoutToo(t *testing.T) {
+	p := opened(t, pgtest.DSN(t), func(c *Config) {
+		c.Pool.MaxConns, c.Start, c.Ceiling, c.AcquireTimeout = 1, 1, 1, 500*time.Millisecond
+	})
+	held, err := p.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	db := OpenDB(p)
+	defer db.Close()
+	if err := db.PingContext(t.Context()); !errors.Is(err, ErrAcquireTimeout) {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,182 @@
+package autotune
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// warmStart opens the first generation's min in the background.
+func (p *Pool) warmStart(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute) // as pgxpool allows it
+	defer cancel()
+	gen := p.enter()
+	defer gen.leave()
+	p.warm(ctx, nil, gen, min(gen.size.Max, max(gen.size.Min, int(p.template.Load().MinIdleConns))))
+}
+
+// warm opens connections in a generation until it has want of them.
+//
+// pgxpool opens a connection only for a caller that finds none idle, so warming
+// keeps those it got until the last is open. It gives them up at once when
+// callers come near the limit, and stops when even then one lies idle, or when the
+// generation is retired: it would wait there for a connection that a caller holds.
+func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(next.life, cancel)()
+	kept := p.warming.begin(p)
+	defer p.warming.end(kept)
+	busy := func() bool { // callers queue, or come near the limit by themselves
+		g := p.gate.peek()
+		return g.queued > 0 || 2*(g.inUse-int64(kept.count())) >= g.limit
+	}
+	for !next.retired.Load() && int(next.pool.Stat().TotalConns()) < want {
+		if busy() {
+			kept.giveUp()
+		}
+		if !p.gate.tryAcquire() {
+			// Never queue with permits in hand: callers would queue behind
+			// permits that nobody uses, and where the limit was lowered
+			// meanwhile, for as long as warming may take.
+			if kept.count() > 0 || p.gate.acquireAhead(ctx) != nil {
+				return
+			}
+		}
+		opened := next.pool.Stat().NewConnsCount()
+		conn, err := p.acquireForItself(ctx, next)
+		if errors.Is(err, errNoBudget) && old != nil {
+			err = p.openInstead(ctx, old, func() (err error) {
+				conn, err = p.acquireForItself(ctx, next)
+				return err
+			})
+		}
+		if err != nil {
+			p.gate.release()
+			return
+		}
+		spare := next.pool.Stat().NewConnsCount() == opened
+		kept.add(conn)
+		if spare && busy() {
+			return
+		}
+	}
+}
+
+// warming are the rounds of warming under way: one in the background from the
+// start, one of a swap.
+type warming struct {
+	mu     sync.Mutex
+	rounds []*kept // guarded by mu; never changed, only replaced
+}
+
+func (w *warming) begin(p *Pool) *kept {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	k := &kept{pool: p}
+	w.rounds = append(append([]*kept(nil), w.rounds...), k)
+	return k
+}
+
+func (w *warming) end(k *kept) {
+	k.giveUp()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var others []*kept
+	for _, other := range w.rounds {
+		if other != k {
+			others = append(others, other)
+		}
+	}
+	w.rounds = others
+}
+
+// giveUp makes all rounds give up what they keep, because a caller queues: the
+// next connection may take long to open, and until then it would wait in vain.
+func (w *warming) giveUp() {
+	w.mu.Lock()
+	rounds := w.rounds
+	w.mu.Unlock()
+	for _, k := range rounds {
+		k.giveUp()
+	}
+}
+
+// kept are the connections that a round of warming keeps, with a permit each.
+type kept struct {
+	pool *Pool
+
+	mu    sync.Mutex
+	conns []*pgxpool.Conn // guarded by mu
+}
+
+func (k *kept) add(conn *pgxpool.Conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.conns = append(k.conns, conn)
+}
+
+func (k *kept) count() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.conns)
+}
+
+func (k *kept) giveUp() {
+	k.mu.Lock()
+	conns := k.conns
+	k.conns = nil
+	k.mu.Unlock()
+	for _, conn := range conns {
+		conn.Release()
+		k.pool.gate.release()
+	}
+}
+
+// acquireForItself acquires from a generation for the pool's own work. No caller
+// waits meanwhile, and so it does not count as waiting for the pool.
+func (p *Pool) acquireForItself(ctx context.Context, gen *generation) (*pgxpool.Conn, error) {
+	began := p.ownWaits.begin(p.now())
+	conn, err := gen.pool.Acquire(ctx)
+	p.ownWaits.end(began, p.now(), err == nil)
+	return conn, err
+}
+
+// ownWaits is how long the pool has waited for connections for its own work, those
+// under way included: pgxpool's figure has them among the callers'.
+type ownWaits struct {
+	mu      sync.Mutex
+	running int64 // guarded by mu: under way
+	sum     int64 // guarded by mu: ns of those that are over, less the instants at which those under way began
+	most    int64 // guarded by mu: highest answer of callers
+}
+
+func (o *ownWaits) begin(now int64) int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.running++
+	o.sum -= now
+	return now
+}
+
+// end takes back what was begun; one that failed pgxpool does not count.
+func (o *ownWaits) end(began, now int64, counts bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.running--
+	if o.sum += began; counts {
+		o.sum += now - began
+	}
+}
+
+// callers is what is left of all waits for the callers. It never falls, although
+// the two clocks differ by microseconds.
+func (o *ownWaits) callers(all time.Duration, now int64) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.most = max(o.most, int64(all)-o.sum-o.running*now)
+	return time.Duration(o.most)
+}
