@@ -148,8 +148,15 @@ func (t *telemetry) readFacts(ctx context.Context, reader *pgstat.Reader, w *wor
 	}
 	first := w.factsAt.IsZero()
 	w.facts, w.factsAt, w.factsNext = facts, time.Now(), time.Now().Add(factsEvery)
+	shared := w.sharedBox
 	w.sharedBox, w.sharedWhy = host.SharesMachine(ctx, host.Database{
 		Address: facts.Server.Address, UnixSocket: facts.Server.UnixSocket, BackendPID: facts.Server.BackendPID})
+	if w.sharedBox && !shared {
+		t.host = host.NewOf(facts.Server.BackendPID) // what the server may use, not what we may
+		if h, err := t.host.Read(ctx); err == nil || h.Cores > 0 {
+			w.host, w.hostOK = h, true
+		}
+	}
 	if first {
 		t.pool.log.Info("server seen", "version", facts.Server.Version, "max_connections", facts.Settings.MaxConnections,
 			"reserved", facts.Settings.Reserved(), "others", w.activity.Others.Total(),

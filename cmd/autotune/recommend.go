@@ -93,7 +93,7 @@ the recommended ranges? It ends 0 if so and 3 if not.`,
 		example: []string{
 			"autotune recommend --dsn postgres://me@db/app --for 60s",
 			"autotune recommend --application api --instances 6 --server-cpus 16",
-			"autotune recommend --output hikaricp >>application.properties",
+			"autotune recommend --output hikaricp >hikari.properties",
 			"autotune recommend --check 40/5       # in CI: 3 if 40 or 5 is out of range",
 			"autotune recommend --save day.jsonl --for 24h",
 			"autotune recommend --from day.jsonl --workers 32",

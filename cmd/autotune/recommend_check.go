@@ -50,7 +50,13 @@ func (c checked) judge(a *advice.Advice) *verdict {
 	if c.max == 0 || !z.Known {
 		return nil
 	}
-	each := func(low, high int) [2]int { return [2]int{max(1, low/n), max(1, (high+n-1)/n)} }
+	each := func(low, high int) [2]int {
+		high = (high + n - 1) / n
+		if z.Ceiling > 0 {
+			high = min(high, z.Ceiling/n) // what all have together must not exceed a wall
+		}
+		return [2]int{max(1, low/n), max(1, high)}
+	}
 	within := func(size int, r [2]int) bool { return size >= r[0] && size <= r[1] }
 	v := &verdict{Max: c.max, MaxRange: each(z.Lower, z.Upper), MinRange: each(z.MinLower, z.MinUpper)}
 	v.MaxFits = within(c.max, v.MaxRange)

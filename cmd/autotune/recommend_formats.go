@@ -11,7 +11,8 @@ import (
 // pasted is what the formats are filled with: the size of one instance.
 type pasted struct {
 	max, min int
-	total    int // of all instances
+	total    int // max of all instances
+	totalMin int // min of all instances
 	timeout  int // seconds to wait for a connection
 	comment  string
 }
@@ -34,7 +35,7 @@ var formats = []struct {
 	}},
 	{"pgbouncer", func(p pasted) string {
 		// In one pooler the connections of all instances meet.
-		return fmt.Sprintf("; %s\n[pgbouncer]\npool_mode = transaction\ndefault_pool_size = %d\nmin_pool_size = %d\nmax_db_connections = %d\nquery_wait_timeout = %d\n", p.comment, p.total, min(p.min, p.total), p.total, p.timeout)
+		return fmt.Sprintf("; %s\n[pgbouncer]\ndefault_pool_size = %d\nmin_pool_size = %d\nmax_db_connections = %d\nquery_wait_timeout = %d\n", p.comment, p.total, p.totalMin, p.total, p.timeout)
 	}},
 	{"sqlx", func(p pasted) string {
 		return fmt.Sprintf("// %s\nPgPoolOptions::new()\n    .max_connections(%d)\n    .min_connections(%d)\n    .acquire_timeout(std::time::Duration::from_secs(%d))\n", p.comment, p.max, p.min, p.timeout)
@@ -57,14 +58,19 @@ const (
 
 func writeFormat(w io.Writer, name string, a *advice.Advice) error {
 	z := a.Size
-	p := pasted{max: z.MaxEach, min: z.MinEach, total: z.Max, timeout: serviceTimeout}
+	p := pasted{max: z.MaxEach, min: z.MinEach, total: z.Max, totalMin: z.Min, timeout: serviceTimeout}
 	p.comment = fmt.Sprintf("autotune recommend: max %d (%s), confidence %s, by %s", z.Max, between(z.Lower, z.Upper), z.Confidence, z.Rule)
 	if n := a.Question.Instances; n > 1 {
 		p.comment += fmt.Sprintf("; each of %d instances %d", n, z.MaxEach)
 	}
 	if b := a.Batch; b != nil {
-		p.max, p.min, p.total, p.timeout = b.Max, b.Min, b.Max, batchTimeout
+		p.max, p.min, p.timeout = b.Max, b.Min, batchTimeout
 		p.comment = fmt.Sprintf("autotune recommend: a batch of %d workers", b.Workers)
+		if z.Ceiling > 0 && p.max > z.Ceiling {
+			p.max, p.min = z.Ceiling, min(p.min, z.Ceiling)
+			p.comment += fmt.Sprintf(", of which %d can have a connection", p.max)
+		}
+		p.total, p.totalMin = p.max, p.min
 	}
 	for _, f := range formats {
 		if f.name == name {

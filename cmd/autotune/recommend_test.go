@@ -44,6 +44,21 @@ func savedSamples(t *testing.T) string {
 	return path
 }
 
+// The URL of a service has settings of its pool, which no server knows.
+func TestAServicesURLIsGoodForLooking(t *testing.T) {
+	dsn := pgtest.DSN(t) + "&pool_max_conns=4&pool_min_conns=1"
+	file := filepath.Join(t.TempDir(), "day.jsonl")
+	for range 2 {
+		got := call(t, nil, "recommend", "--dsn", dsn, "--for", "1s", "--save", file)
+		if _, again := os.Stat(file); again != nil || got.code != exitDone && !strings.Contains(got.stderr, "exists already") {
+			t.Fatalf("exit %d, %q", got.code, got.stderr)
+		}
+	}
+	if got := call(t, nil, "recommend", "--dsn", pgtest.DSN(t)+"&no_such_setting=1", "--for", "1s"); got.code != exitFailed || !strings.Contains(got.stderr, "check the settings in the connection string") {
+		t.Errorf("exit %d, %q", got.code, got.stderr)
+	}
+}
+
 func TestTheRecommendationReadsWellIn80Columns(t *testing.T) {
 	file := savedSamples(t)
 	for name, args := range map[string][]string{
@@ -104,7 +119,7 @@ func TestFormatsAreReadByThoseTheyAreFor(t *testing.T) {
 		var lines []string
 		for _, line := range strings.Split(form("pgbouncer"), "\n") {
 			// What pooltest says itself stays out; a key twice would hide ours.
-			if !strings.HasPrefix(line, "[") && !strings.HasPrefix(line, "pool_mode") && !strings.HasPrefix(line, "default_pool_size") {
+			if !strings.HasPrefix(line, "[") && !strings.HasPrefix(line, "default_pool_size") {
 				lines = append(lines, line)
 			}
 		}

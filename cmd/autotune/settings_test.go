@@ -25,7 +25,7 @@ func TestTheFlagWinsOverTheEnvironmentOverTheDefault(t *testing.T) {
 		{"environment bad, but the flag given", map[string]string{"AUTOTUNE_CLIENTS": "many"}, []string{"--clients=16"}, 16},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fs, _ := recommendCommand().flagSet()
+			fs, _ := demoCommand().flagSet()
 			if err := fs.Parse(c.args); err != nil {
 				t.Fatal(err)
 			}
@@ -63,6 +63,20 @@ func TestAnErrorNamesTheVariableThatItComesFrom(t *testing.T) {
 				t.Errorf("not two lines: %q", got.stderr)
 			}
 		})
+	}
+}
+
+// A variable that was set for another command must not make these write there.
+func TestWhatWritesTakesNoDatabaseFromTheEnvironment(t *testing.T) {
+	for _, c := range []*command{demoCommand(), benchCommand()} {
+		fs, _ := c.flagSet()
+		env := map[string]string{"AUTOTUNE_DSN": "postgres://production/", databaseURL: "postgres://production/", "PGHOST": "production"}
+		if err := readEnvironment(fs, func(name string) (string, bool) { v, ok := env[name]; return v, ok }); err != nil {
+			t.Fatal(err)
+		}
+		if got := fs.Lookup("dsn").Value.String(); got != "" {
+			t.Errorf("%s would use %s", c.name, got)
+		}
 	}
 }
 

@@ -368,3 +368,90 @@ func TestParallelWorkersTakeTheirCores(t *testing.T) {
 		t.Errorf("max %d (%d–%d)", z.Max, z.Lower, z.Upper)
 	}
 }
+
+// A server that hides most of what its clients do has not been seen.
+func TestHiddenClientsAreNotTakenForIdle(t *testing.T) {
+	hidden := func(n int) pgstat.Group {
+		return pgstat.Group{Database: "app", Role: "rw", Kind: pgstat.HiddenKind, State: "hidden", Backends: n}
+	}
+	for _, c := range []struct {
+		seen, hidden int
+		known        bool
+	}{{2, 90, false}, {10, 4, true}, {10, 0, true}} {
+		var all []Sample
+		for i := range 300 {
+			all = append(all, sampleOf(float64(i)/10, 0, group(pgstat.Active, "", c.seen), group(pgstat.Idle, "", 5), hidden(c.hidden)))
+		}
+		r := recorded(all, 16)
+		z := Advise(Question{}, r).Size
+		if z.Known != c.known {
+			t.Errorf("%d seen, %d hidden: %+v", c.seen, c.hidden, z)
+		}
+		if z.Known && c.hidden > 0 && (z.Upper < z.Max+c.hidden || z.Confidence != Low) {
+			t.Errorf("%d hidden: %+v", c.hidden, z)
+		}
+	}
+}
+
+// A CONNECTION LIMIT binds who it counts, and nobody else.
+func TestConnectionLimitsBindThoseTheyCount(t *testing.T) {
+	var all []Sample
+	for i := range 300 {
+		api := group(pgstat.Active, "", 8)
+		api.Application, api.Role, api.Database = "api", "svc", "app"
+		etl := group(pgstat.Active, "", 40)
+		etl.Application, etl.Role, etl.Database = "etl", "svc", "app"
+		other := group(pgstat.Active, "", 5)
+		other.Application, other.Role, other.Database = "crm", "crm", "crm"
+		all = append(all, sampleOf(float64(i)/10, 0, api, etl, other))
+	}
+	r := recorded(all, 64)
+	r.Facts.Settings.MaxConnections = 500
+	r.Facts.Server.LimitedDatabase, r.Facts.Server.DatabaseConnectionLimit = "app", 50
+	r.Facts.Server.LimitedRole, r.Facts.Server.RoleConnectionLimit = "monitor", 2
+	for _, c := range []struct {
+		filter  Filter
+		ceiling int
+	}{
+		{Filter{}, 500},
+		{Filter{Application: "crm"}, 500 - 48},
+		{Filter{Application: "api"}, 10},
+		{Filter{Database: "app"}, 50},
+	} {
+		if z := Advise(Question{Filter: c.filter}, r).Size; z.Ceiling != c.ceiling {
+			t.Errorf("%+v: ceiling %d by %s, want %d", c.filter, z.Ceiling, z.CeilingBy, c.ceiling)
+		}
+	}
+}
+
+// Callers beside the server that think between statements are not computing.
+func TestACalmMachineIsNotASaturatedServer(t *testing.T) {
+	cpu := 0.25
+	var all []Sample
+	for i := range 300 {
+		turning := here(group(pgstat.Turning, "", 16))
+		active := here(group(pgstat.Active, "", 1))
+		s := sampleOf(float64(i)/10, float64(i*100), turning, active)
+		s.CPU = &cpu
+		all = append(all, s)
+	}
+	a := Advise(Question{}, recorded(all, 4))
+	if a.Size.Saturated || a.Supply.Busy > 1.5 {
+		t.Errorf("%+v\n%+v", a.Size, a.Supply)
+	}
+}
+
+// What is to be tried never exceeds what can be had.
+func TestAnExperimentStaysWithinTheWalls(t *testing.T) {
+	var all []Sample
+	for i := range 300 {
+		all = append(all, sampleOf(float64(i)/10, float64(i*100), group(pgstat.Active, "", 40)))
+	}
+	r := recorded(all, 0)
+	r.Facts.Settings.MaxConnections, r.Facts.Settings.SuperuserReservedConnections = 100, 3
+	for instances, want := range map[int]string{1: "Or set the pool to 20, 40, 80, 97 for", 4: "Or set the pool of each instance to 5, 10, 20, 24 for"} {
+		if a := Advise(Question{Instances: instances}, r); !strings.Contains(a.Experiment, want) {
+			t.Errorf("%d instances: %q", instances, a.Experiment)
+		}
+	}
+}

@@ -201,6 +201,9 @@ func (z *Size) divide(instances int, walls sizing.Walls) {
 	z.MaxEach = (z.Max + instances - 1) / instances
 	if high := walls.Allowed().High; z.Ceiling > 0 && z.MaxEach*instances > high {
 		z.MaxEach = max(1, high/instances)
+		if z.Known && instances > high {
+			z.Why = append(z.Why, fmt.Sprintf("%d instances cannot have a connection each: %s allows %d together. A pooler in between, or fewer instances.", instances, wall(z.CeilingBy), high))
+		}
 	}
 	z.MinEach = min(z.MaxEach, (z.Min+instances-1)/instances)
 	if !z.Known {
@@ -222,8 +225,8 @@ func wallsOf(q Question, r *Recording, subject, all *tally) sizing.Walls {
 		w.ServerOthers = up(others)
 	}
 	w.Open = up(subject.mean.open())
-	if r.Machine.Shared {
-		w.FreeBytes = r.Machine.RAMFree
+	if r.Machine.Shared && r.Machine.RAMTotal > 0 {
+		w.FreeBytes = max(1, r.Machine.RAMFree) // 0 would be unknown
 	}
 	server := &r.Facts.Server
 	w.Budget = smaller(w.Budget, limitLeft(q, r, server.DatabaseConnectionLimit, server.LimitedDatabase, func(g *pgstat.Group) string { return g.Database }))

@@ -59,6 +59,10 @@ const (
 	// used: the rest is lost to the gaps between a wake-up and running.
 	busyMachine = 0.9
 
+	// idleDoubt is how much more than the measured CPU time a census may say, which
+	// counts who is ready to run as running.
+	idleDoubt = 1.5
+
 	// mostKnee ends the search for a knee: beyond it lie only servers whose
 	// connections wait nearly all the time, where sampling says little.
 	mostKnee = 10_000
@@ -74,15 +78,21 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 	// IO that keeps a core busy is a read from the page cache, not from a device.
 	ioComputes := s.CPU >= busyMachine
 	perSecond := rate(samples)
+	away := false
 	central := reading(all, server, view{ioComputes: ioComputes, turns: 1, late: true, perSecond: perSecond})
+	if s.CPU >= 0 && central.busy(cores) > s.CPU*float64(cores)*idleDoubt+1 {
+		// Callers on this machine turn around without computing: they think.
+		away = true
+		central = reading(all, server, view{ioComputes: ioComputes, away: away, perSecond: perSecond})
+	}
 	s.Ratio, s.Busy = central.ratio(cores), central.busy(cores)
 	relative := central.error(cores)
 	s.RatioLow, s.RatioHigh = s.Ratio*(1-relative), s.Ratio*(1+relative)
 	// What waits for IO may compute in truth (page cache), or the reverse; short
 	// waits for each other may be a delay instead of a queue; a caller on the same
 	// machine may have been late several times in a transaction, or never.
-	low := reading(all, server, view{ioComputes: true, turns: 2, late: true})
-	high := reading(all, server, view{contentionWaits: true, perSecond: 3 * perSecond}) // busy machines wake up late
+	low := reading(all, server, view{ioComputes: true, turns: 2, late: true, away: away})
+	high := reading(all, server, view{contentionWaits: true, away: away, perSecond: 3 * perSecond}) // busy machines wake up late
 	s.RatioLow = math.Min(s.RatioLow, low.ratio(cores)*(1-relative))
 	s.RatioHigh = math.Max(s.RatioHigh, high.ratio(cores)*(1+relative))
 
@@ -102,8 +112,11 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 	s.Saturated = all.share(func(i int, c *counts) bool {
 		return central.computing[i] >= float64(cores)
 	})
-	if s.CPU >= busyMachine {
+	switch {
+	case s.CPU >= busyMachine:
 		s.Saturated = math.Max(s.Saturated, s.CPU)
+	case s.CPU >= 0: // all cores cannot have been busy for longer than that
+		s.Saturated = math.Min(s.Saturated, s.CPU/busyMachine)
 	}
 	effective := math.Max(1, float64(cores)*central.perConnection())
 	s.Knee = Span{kneeAt(effective, s.RatioLow), kneeAt(effective, s.Ratio), kneeAt(effective, s.RatioHigh)}
@@ -113,7 +126,7 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 
 	part := 1.0
 	if subject != all {
-		ours := reading(subject, &tally{each: make([]counts, len(subject.each))}, view{ioComputes: ioComputes, turns: 1, late: true})
+		ours := reading(subject, &tally{each: make([]counts, len(subject.each))}, view{ioComputes: ioComputes, turns: 1, late: true, away: away})
 		part = ours.places(float64(cores), central.total()) / math.Max(central.places(float64(cores), central.total()), 1e-9)
 	}
 	scale := func(n int) int { return max(1, int(math.Ceil(float64(n)*part-1e-9))) }
@@ -133,6 +146,7 @@ type view struct {
 	contentionWaits bool    // who waits for a lightweight lock is delayed, not queued
 	turns           float64 // how often in a transaction a caller on the same machine is late
 	late            bool    // its idle connections are late callers, too
+	away            bool    // a caller on the same machine computes no more than one elsewhere
 	perSecond       float64 // transactions
 }
 
@@ -150,17 +164,21 @@ const wakeUps = 100e-6
 func reading(t, server *tally, v view) split {
 	s := split{computing: make([]float64, len(t.each)), waiting: make([]float64, len(t.each))}
 	lateIdle := v.late && t.oldest[pgstat.Idle] < reused
+	local := t.local
+	if v.away {
+		local = 0
+	}
 	for i := range t.each {
 		c := &t.each[i]
 		s.backends += c.Computing
 		s.inBackend += c.Computing + c.Workers
-		s.computing[i] = c.Computing + c.Workers + t.local*c.Turning + server.each[i].Workers
+		s.computing[i] = c.Computing + c.Workers + local*c.Turning + server.each[i].Workers
 		late := c.Turning
 		if lateIdle {
 			late += c.Idle
 		}
-		held := math.Max(0, c.IdleInTransaction-t.local*v.turns*late)
-		s.waiting[i] = c.Commit + c.Client + c.Other + held + (1-t.local)*c.Turning + t.local*math.Min(c.Turning, v.perSecond*wakeUps)
+		held := math.Max(0, c.IdleInTransaction-local*v.turns*late)
+		s.waiting[i] = c.Commit + c.Client + c.Other + held + (1-local)*c.Turning + local*math.Min(c.Turning, v.perSecond*wakeUps)
 		if v.ioComputes {
 			s.computing[i] += c.IO
 		} else {

@@ -176,8 +176,8 @@ func (s *State) walls(cfg Config, o Observation) sizing.Walls {
 		w.ServerMax, w.ServerReserved = s.Server.MaxConnections, s.Server.Reserved
 		w.ServerOthers = s.Server.Others + 1 // the tuner's own
 	}
-	if o.Host != nil && o.Host.SharedBox && o.Host.RAMFree > 0 {
-		w.FreeBytes = o.Host.RAMFree
+	if o.Host != nil && o.Host.SharedBox && o.Host.RAMTotal > 0 {
+		w.FreeBytes = max(1, o.Host.RAMFree) // 0 would be unknown
 	}
 	return w
 }

@@ -3,4 +3,4 @@
 package host
 
 // allowedCores is unknown here, which means all cores.
-func allowedCores() map[string]bool { return nil }
+func allowedCores(int) map[string]bool { return nil }

@@ -34,22 +34,29 @@ func findCgroup(files fs.FS) cgroup {
 	if err != nil {
 		return cgroup{}
 	}
+	return groupNamed(files, string(own), true)
+}
+
+// groupNamed finds the group that the text of a /proc/PID/cgroup names. Where it is
+// out of the mount's sight, the mount itself is the group of a process of our own,
+// and another's cannot be read.
+func groupNamed(files fs.FS, text string, own bool) cgroup {
 	mounts, err := fs.ReadFile(files, "proc/self/mountinfo")
 	if err != nil {
 		return cgroup{}
 	}
 	find := func(controller string) levels {
-		return findLevels(files, controller, string(own), string(mounts))
+		return findLevels(files, controller, text, string(mounts), own)
 	}
 	return cgroup{files: files, cpu: find("cpu"), cpuacct: find("cpuacct"), memory: find("memory")}
 }
 
-func findLevels(files fs.FS, controller, own, mounts string) levels {
+func findLevels(files fs.FS, controller, named, mounts string, own bool) levels {
 	// hierarchy:controllers:path, with 0::path for v2. A controller that v1
 	// has is not in v2.
 	var group string
 	v2 := true
-	for line := range strings.Lines(own) {
+	for line := range strings.Lines(named) {
 		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(f) != 3 {
 			continue
@@ -79,12 +86,15 @@ func findLevels(files fs.FS, controller, own, mounts string) levels {
 		// The mount shows the tree below root. Inside of a container the group
 		// may be named as the machine sees it, out of the mount's sight: then
 		// the mount itself is the container's group.
-		folder := mount
-		if rel, ok := strings.CutPrefix(group, strings.TrimSuffix(root, "/")); ok && (rel == "" || rel[0] == '/') {
-			folder = path.Join(mount, rel)
+		folder, seen := mount, false
+		if rel, ok := strings.CutPrefix(group, strings.TrimSuffix(root, "/")); ok && (rel == "" || rel[0] == '/') && !strings.Contains(rel, "/..") {
+			folder, seen = path.Join(mount, rel), true
 		}
 		if info, err := fs.Stat(files, folder); err != nil || !info.IsDir() {
-			folder = mount
+			folder, seen = mount, false
+		}
+		if !seen && !own {
+			return levels{}
 		}
 		found := levels{v2: v2}
 		for ; ; folder = path.Dir(folder) {
@@ -129,6 +139,20 @@ func (g cgroup) cpuSeconds(level int) float64 {
 		return math.NaN()
 	}
 	return number(g.text(g.cpuacct.folders[level], "cpuacct.usage")) / 1e9
+}
+
+// ramLimit returns the tightest memory limit below total, or total.
+func (g cgroup) ramLimit(total int64) int64 {
+	name := "memory.limit_in_bytes"
+	if g.memory.v2 {
+		name = "memory.max"
+	}
+	for _, folder := range g.memory.folders {
+		if limit := number(g.text(folder, name)); finite(limit) && limit > 0 && limit < float64(total) {
+			total = int64(limit)
+		}
+	}
+	return total
 }
 
 // ramLeft returns how many bytes the group may still take before a limit below

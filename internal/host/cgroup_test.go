@@ -1,13 +1,17 @@
 package host
 
 import (
+	"context"
 	"math"
 	"strings"
 	"testing"
 	"testing/fstest"
 )
 
-const gb = 1 << 30
+const (
+	gb      = 1 << 30
+	v2Mount = "proc/self/mountinfo: 30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw"
+)
 
 // tree is a machine's files from "path: content" lines.
 func tree(lines ...string) fstest.MapFS {
@@ -21,7 +25,6 @@ func tree(lines ...string) fstest.MapFS {
 
 func TestCgroupLimits(t *testing.T) {
 	const (
-		v2Mount = "proc/self/mountinfo: 30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw"
 		v1Mount = "proc/self/mountinfo: 31 23 0:1 / /cg/cpu,cpuacct rw shared:1 - cgroup cgroup rw,cpu,cpuacct\n" +
 			"32 23 0:2 / /cg/memory rw - cgroup cgroup rw,memory\n33 23 0:3 / /cg/unified rw - cgroup2 cgroup2 rw"
 	)
@@ -74,6 +77,38 @@ func TestCgroupLimits(t *testing.T) {
 			}
 			if left != c.left {
 				t.Errorf("%d bytes left, want %d", left, c.left)
+			}
+		})
+	}
+}
+
+// The database may be in another group than we are: its limits count, not ours, and
+// where they are out of sight there are none.
+func TestAnotherProcessHasItsOwnLimits(t *testing.T) {
+	ours := []string{"proc/self/cgroup: 0::/app", v2Mount, "sys/fs/cgroup/app/cpu.max: 100000 100000",
+		"sys/fs/cgroup/app/memory.max: 1000", "sys/fs/cgroup/app/memory.current: 900"}
+	theirs := []string{"sys/fs/cgroup/pg/cpu.max: 400000 100000", "sys/fs/cgroup/pg/memory.max: 9000", "sys/fs/cgroup/pg/memory.current: 2000"}
+	for name, c := range map[string]struct {
+		file        string
+		quota       float64
+		left, total int64
+	}{
+		"the same":              {"proc/7/cgroup: 0::/app", 1, 100, 1000},
+		"another":               {"proc/7/cgroup: 0::/pg", 4, 7000, 9000},
+		"out of sight":          {"proc/7/cgroup: 0::/../pg", 0, gb, 16 * gb},
+		"gone":                  {"proc/8/cgroup: 0::/pg", 0, gb, 16 * gb},
+		"without any limit":     {"proc/7/cgroup: 0::/free", 0, gb, 16 * gb},
+		"not as it is expected": {"proc/7/cgroup: nonsense", 0, gb, 16 * gb},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := New()
+			r.files = tree(append(append([]string{c.file, "sys/fs/cgroup/free/cpu.max: max 100000"}, ours...), theirs...)...)
+			r.ramLimit = func() (uint64, error) { return 1000, nil } // ours
+			r.ram = func(context.Context) (int64, int64, error) { return 16 * gb, gb, nil }
+			r.lookAs(7)
+			got, err := r.Read(t.Context())
+			if err != nil || got.Quota != c.quota || got.RAMFree != c.left || got.RAMTotal != c.total {
+				t.Errorf("%+v, %v", got, err)
 			}
 		})
 	}

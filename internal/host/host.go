@@ -54,6 +54,8 @@ type Reader struct {
 	ram      func(context.Context) (total, available int64, err error)
 	ramLimit func() (uint64, error)
 
+	of *other // whose limits count; nil: ours
+
 	mu   sync.Mutex
 	last look
 	cpu  float64 // what the last pair of looks gave
@@ -80,15 +82,55 @@ func New() *Reader {
 	}
 }
 
+// other is another process whose limits count, as it was when the reader was made.
+type other struct {
+	cgroup string          // what /proc/PID/cgroup says
+	cores  map[string]bool // that it may run on; nil: all
+}
+
+// NewOf makes a reader that looks with the eyes of another process of this machine:
+// what its cgroup and its CPU affinity allow, not ours. What cannot be read of them
+// is no limit.
+func NewOf(pid int) *Reader {
+	r := New()
+	r.lookAs(pid)
+	return r
+}
+
+func (r *Reader) lookAs(pid int) {
+	own, _ := fs.ReadFile(r.files, "proc/self/cgroup")
+	theirs, err := fs.ReadFile(r.files, fmt.Sprintf("proc/%d/cgroup", pid))
+	if err == nil && string(own) == string(theirs) {
+		return
+	}
+	r.of = &other{cgroup: string(theirs), cores: allowedCores(pid)}
+}
+
+// group is the control group whose limits count.
+func (r *Reader) group() cgroup {
+	if r.of == nil {
+		return findCgroup(r.files)
+	}
+	return groupNamed(r.files, r.of.cgroup, false)
+}
+
+// allowed are the cores that count; nil: all.
+func (r *Reader) allowed() map[string]bool {
+	if r.of == nil {
+		return allowedCores(os.Getpid())
+	}
+	return r.of.cores
+}
+
 // Read takes a look. What could be read is in the Reading even if there is an
 // error, which then tells what could not. Looks less than 100 ms apart give the
 // CPU of the last pair that was farther apart.
 func (r *Reader) Read(ctx context.Context) (Reading, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	group := findCgroup(r.files)
+	group := r.group()
 	quota, level := group.quota()
-	out := Reading{Cores: cores(quota), Quota: quota}
+	out := Reading{Cores: r.cores(quota), Quota: quota}
 
 	cpuErr := r.measure(ctx, group, quota, level)
 	if cpuErr == nil {
@@ -96,7 +138,11 @@ func (r *Reader) Read(ctx context.Context) (Reading, error) {
 	}
 	total, free, ramErr := r.ram(ctx)
 	if ramErr == nil {
-		out.RAMTotal, out.RAMFree = limitRAM(total, free, group, r.ramLimit)
+		limit := r.ramLimit
+		if r.of != nil {
+			limit = func() (uint64, error) { return uint64(group.ramLimit(total)), nil }
+		}
+		out.RAMTotal, out.RAMFree = limitRAM(total, free, group, limit)
 		out.RAMLimited = out.RAMTotal < total || out.RAMFree < free
 	}
 	return out, errors.Join(cpuErr, ramErr)
@@ -105,9 +151,9 @@ func (r *Reader) Read(ctx context.Context) (Reading, error) {
 // cores is Reading.Cores. It is not GOMAXPROCS: that is how many threads the
 // owner of the process wants Go to run, which may have been set for other
 // reasons, and the runtime never goes below 2 for a quota of half a core.
-func cores(quota float64) int {
+func (r *Reader) cores(quota float64) int {
 	n := runtime.NumCPU()
-	if allowed := allowedCores(); allowed != nil {
+	if allowed := r.allowed(); allowed != nil {
 		n = len(allowed) // as of now; NumCPU is as of the start
 	}
 	if quota > 0 && quota < float64(n) {
@@ -128,7 +174,7 @@ func (r *Reader) measure(ctx context.Context, group cgroup, quota float64, level
 		r.last, r.ok = look{}, false
 		return err
 	}
-	if allowed := allowedCores(); allowed != nil {
+	if allowed := r.allowed(); allowed != nil {
 		times = only(times, allowed)
 	}
 	look := look{at: now, cores: times, quota: quota, used: math.NaN(), present: true}

@@ -79,7 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Surveyor, error) {
 	s := &Surveyor{
 		cfg:    cfg,
 		reader: pgstat.Open(pgstat.Config{ConnConfig: cfg.ConnConfig, Database: cfg.Database, User: cfg.Role}),
-		host:   host.New(), begin: time.Now(),
+		begin:  time.Now(),
 	}
 	facts, err := s.reader.Facts(ctx)
 	if err != nil {
@@ -99,6 +99,7 @@ func (s *Surveyor) machine(ctx context.Context, f *pgstat.Facts) advice.Machine 
 	if !shared {
 		return advice.Machine{Why: why}
 	}
+	s.host = host.NewOf(f.Server.BackendPID) // its limits, not ours
 	reading, err := s.host.Read(ctx)
 	if err != nil && reading.Cores == 0 {
 		return advice.Machine{Why: "the machine cannot be read: " + err.Error()}
