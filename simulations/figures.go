@@ -62,8 +62,9 @@ func measure(r *plant.Result) figures {
 	return f
 }
 
-// moved counts the changes of the second half of a run, or of all of it where they
-// were too many to be kept.
+// moved counts the changes of the second half of a run, and the most swaps within any
+// 10 minutes of it; or of all of it, on the average, where they were too many to be
+// kept.
 func (f *figures) moved(r *plant.Result) {
 	if int64(len(r.Moves)) < r.LimitChanges {
 		f.changesPerMinute = float64(r.LimitChanges) / r.Elapsed.Minutes()
@@ -71,6 +72,7 @@ func (f *figures) moved(r *plant.Result) {
 		return
 	}
 	half := r.Elapsed / 2
+	var swaps []time.Duration
 	for i, m := range r.Moves {
 		if m.At < half || i == 0 {
 			continue
@@ -80,12 +82,18 @@ func (f *figures) moved(r *plant.Result) {
 			f.changesPerMinute++
 		}
 		if m.Max != before.Max {
-			f.swapsPer10++
+			swaps = append(swaps, m.At)
 		}
 	}
 	if minutes := half.Minutes(); minutes > 0 {
 		f.changesPerMinute /= minutes
-		f.swapsPer10 *= 10 / minutes
+	}
+	first := 0
+	for i, at := range swaps {
+		for at-swaps[first] > 10*time.Minute {
+			first++
+		}
+		f.swapsPer10 = max(f.swapsPer10, float64(i-first+1))
 	}
 }
 

@@ -38,6 +38,8 @@ type Learner struct {
 	Current   Trial            // being measured
 	Noise     Noise            // of throughput, pooled over all trials
 	From      time.Duration    // measuring starts: before it, the pool settles
+	Moved     time.Duration    // when the limit was moved for the current trial
+	Left      float64          // in use then, and not come back since
 
 	Memories [memories]Memory // of the loads of earlier episodes
 	Recalled int              // 1 + the index of the memory whose limit is being tried; 0: none
@@ -131,6 +133,9 @@ const (
 
 	settleLeast = 100 * time.Millisecond
 	settleMost  = 1500 * time.Millisecond
+	// turnoverMost is how long it is waited for that what was in use at the limit
+	// before has come back: slow requests say for seconds what that limit gave.
+	turnoverMost = 10 * time.Second
 )
 
 // move is what the learner wants after a look.
@@ -199,7 +204,7 @@ func (l *Learner) begin(at time.Duration, limit, low int) move {
 		l.Trials, l.Duels, l.Refined, l.Low = 0, 0, 0, low
 	}
 	l.Current = Trial{N: limit}
-	l.From = at
+	l.From, l.Left = at, 0
 	return move{limit: limit, reason: sizing.Learning, soon: fastLook}
 }
 
@@ -215,6 +220,7 @@ func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
 // limit is reached when the surplus has been given back, a raised one when the
 // new connections are open.
 func (l *Learner) try(at time.Duration, n int, service time.Duration, reason sizing.Reason) move {
+	l.Moved, l.Left = at, float64(l.Current.N)
 	l.Current = Trial{N: n}
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
@@ -244,6 +250,12 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		}
 		return l.conclude(cfg, at, low, high)
 	}
+	if l.Left > 0 && at < l.Moved+turnoverMost {
+		l.Left -= float64(w.Completions)
+		if l.Left > 0 {
+			return stay
+		}
+	}
 	if at-w.Elapsed < l.From-fastLook/2 {
 		if at > l.From+settleMost { // looks are slow; measure whatever comes
 			l.From = at
@@ -256,6 +268,13 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	l.Current.add(w)
 	if !l.done() {
 		return stay
+	}
+	if l.Current.Completions == 0 { // a stall, which says nothing about this limit
+		if l.Verify {
+			return l.putOff(at)
+		}
+		l.Episode, l.Doubted, l.BrokenOff = false, l.Relearns, at
+		return move{limit: min(max(l.Base, low), high), reason: sizing.Steady}
 	}
 	return l.file(cfg, at, low, high, callers, est)
 }
@@ -272,7 +291,7 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 	l.keep(l.Current)
 	reason := sizing.Learning
 	if l.Verify {
-		m, ok := l.verified(at)
+		m, ok := l.verified(at, cfg.Objective)
 		if ok {
 			return m
 		}
@@ -362,9 +381,14 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 		return move{limit: min(max(l.Base, low), high), reason: sizing.Learning}
 	}
 	n := min(max(l.choose(cfg.Objective), low), high)
-	l.remember(at)
+	if n < high || l.Knee.Missing != model.MissingAbove { // else it is the wall's, not the load's
+		l.remember(at)
+	}
 	if l.Made > 0 && n >= l.Made {
 		return l.inVain(at)
+	}
+	if l.Made > 0 {
+		l.CrowdEvery = 0 // it was worth it
 	}
 	l.rest(at)
 	if !l.Drifted || 2*n > 3*l.Base || 2*l.Base > 3*n {

@@ -37,16 +37,21 @@ func (l *Learner) smallest(o model.Objective) int {
 		}
 		return at
 	}
-	give := tolerance
-	if o == model.Throughput {
-		give = 0.005
-	}
 	for i := range best {
-		if l.Measured[i].rate() >= (1-give)*l.Measured[best].rate() {
+		if l.Measured[i].rate() >= (1-give(o))*l.Measured[best].rate() {
 			return i
 		}
 	}
 	return best
+}
+
+// give is the share of the peak throughput that an objective gives for a smaller
+// limit.
+func give(o model.Objective) float64 {
+	if o == model.Throughput {
+		return 0.005
+	}
+	return tolerance
 }
 
 // next is the limit to measure next, or 0 when the knee is bracketed closely

@@ -24,6 +24,7 @@ type State struct {
 
 	LimitBefore int // as decided before the last look
 	Limit       int // as decided last; the pool's own may differ if moved by hand
+	Max         int // the same of max
 	Learn       Learner
 
 	SeenAt   time.Duration // when the server was last seen

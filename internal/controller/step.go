@@ -28,6 +28,14 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 		return s, s.hold(o, s.LastReason)
 	}
 
+	// Moved by hand, or a swap failed: what is there counts.
+	if o.Gauges.Limit != s.Limit {
+		s.Learn.Episode, s.Learn.Known = false, false
+	}
+	if o.Gauges.Max != s.Max {
+		s.EnoughSince, s.LastSwap = 0, o.At
+	}
+
 	// Observe: what happened since the last look.
 	w, usable := between(o.At, s.Counters, o.Counters, o.Gauges.Peak, o.Gauges.Limit, s.At)
 	usable = usable && !first
@@ -75,15 +83,20 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	default:
 		s.decide(cfg, o, w, est, allowed, &d)
 	}
-	s.LimitBefore, s.Limit, s.LastReason = s.Limit, d.Limit, d.Reason
+	s.remember(d)
 	return s, d
+}
+
+// remember keeps what was decided, to tell a hand's moves from its own.
+func (s *State) remember(d Decision) {
+	s.LimitBefore, s.Limit, s.Max, s.LastReason = s.Limit, d.Limit, d.Max, d.Reason
 }
 
 // start adopts the pool as it is: its size is the first good one.
 func start(s State, o Observation) State {
 	s.History = model.NewHistogram(historyHalfLife)
 	s.Occupancy.HalfLife = occupancyHalfLife
-	s.Limit = o.Gauges.Limit
+	s.Limit, s.Max = o.Gauges.Limit, o.Gauges.Max
 	s.At = o.At
 	s.SeenAt = o.At
 	return s
@@ -125,7 +138,10 @@ func (s *State) see(o Observation) {
 const censusWeight = 0.3
 
 func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
-	e := model.Estimate{Rates: s.Demand.Rates(), Knee: s.Learn.Knee, PeakThroughput: s.Learn.PeakX}
+	e := model.Estimate{Rates: s.Demand.Rates(), PeakThroughput: s.Learn.PeakX}
+	if s.Learn.Known || s.Learn.Episode || s.Learn.Doubted { // else it was another load's, or before a hand moved
+		e.Knee = s.Learn.Knee
+	}
 	k, peak, best, least := s.Occupancy.Knee(cfg.Objective)
 	queued := s.Learn.saturatedFor(s.At)
 	if queued >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() {
@@ -190,7 +206,7 @@ func (s *State) freeze(o Observation, d Decision) (State, Decision) {
 	if o.At-s.SeenAt >= freezeAfter && d.Limit == o.Gauges.Limit {
 		d.Action = Freeze
 	}
-	s.LimitBefore, s.Limit, s.LastReason = s.Limit, d.Limit, d.Reason
+	s.remember(d)
 	return *s, d
 }
 
@@ -207,9 +223,6 @@ func (s *State) takeBack(d Decision) int {
 // decide moves the limit and, rarely, the size.
 func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, allowed sizing.Range, d *Decision) {
 	limit := o.Gauges.Limit
-	if limit != s.Limit { // moved by hand, or a swap failed: what is there counts
-		s.Learn.Episode, s.Learn.Known = false, false
-	}
 	low, high := max(1, cfg.Floor), allowed.High
 	if cfg.FixedSize {
 		high = min(high, o.Gauges.Max)
@@ -230,12 +243,16 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	}
 	if m.reason == sizing.CapacityChanged {
 		s.Occupancy.Forget()
+		s.Learn.CrowdEvery = 0
 	}
 	d.Next = m.soon
 	if !s.Learn.Episode {
 		d.Reason = s.attribute(w, o, high, allowed, d)
 	}
 	if d.Limit > high {
+		if 3*high < 2*d.Limit {
+			s.Learn.Known = false // it was about a limit that cannot be had now
+		}
 		d.Limit, d.Bound = high, allowed.HighBy
 		if d.Reason == sizing.Steady || d.Reason == sizing.ServerSaturated {
 			d.Reason = sizing.Bounded
@@ -266,6 +283,9 @@ func (s *State) attribute(w window, o Observation, high int, allowed sizing.Rang
 	case d.Limit >= high && (allowed.HighBy == sizing.ServerBound || allowed.HighBy == sizing.MemoryBound):
 		d.Bound = allowed.HighBy
 		return sizing.Exhausted
+	case s.Learn.Known && d.Limit >= high && s.Learn.Knee.Missing == model.MissingAbove:
+		d.Bound = allowed.HighBy
+		return sizing.Bounded
 	case s.Learn.Known:
 		return sizing.ServerSaturated
 	}
@@ -294,7 +314,7 @@ func (s *State) fit(cfg Config, o Observation, allowed sizing.Range, d *Decision
 		}
 		d.Limit = min(d.Limit, d.Max)
 	}
-	if enough := s.enough(allowed, d); 3*enough <= 2*d.Max && !s.Learn.Episode {
+	if enough := s.enough(o, allowed, d); 3*enough <= 2*d.Max && !s.Learn.Episode {
 		if s.EnoughSince == 0 {
 			s.EnoughSince = o.At
 		}
@@ -304,6 +324,7 @@ func (s *State) fit(cfg Config, o Observation, allowed sizing.Range, d *Decision
 		}
 		if o.At-s.EnoughSince >= after && (s.LastSwap == 0 || o.At-s.LastSwap >= swapGap) {
 			d.Max = enough
+			d.Limit = min(d.Limit, d.Max)
 			if d.Reason == sizing.Steady {
 				d.Reason = sizing.DemandFell
 			}
@@ -322,10 +343,13 @@ func (s *State) fit(cfg Config, o Observation, allowed sizing.Range, d *Decision
 
 // enough is the smallest max that would still do: the limit where a knee is
 // known, else the demand, with room to move.
-func (s *State) enough(allowed sizing.Range, d *Decision) int {
+func (s *State) enough(o Observation, allowed sizing.Range, d *Decision) int {
 	need := d.Limit
 	if !s.Learn.Known {
-		need = max(d.Recommendation.Upper, min(d.Limit, 4))
+		need = max(int(math.Ceil(math.Min(d.Estimate.DemandUpper, math.MaxInt32))), o.Gauges.InUse, min(d.Limit, 4))
+		if d.Estimate.Natural {
+			need = max(need, d.Recommendation.Upper)
+		}
 	}
 	n, _ := allowed.Clip(int(math.Ceil(float64(need)*2*sizing.Headroom)) + 1)
 	return n

@@ -74,6 +74,7 @@ func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low
 		t.Seconds, t.Completions = seconds, x*seconds
 	}
 	t.N = limit
+	l.Current = t
 	l.keep(t)
 	l.VerifyUp = !l.VerifyUp
 	n := max(low, int(float64(limit)/step))
@@ -189,17 +190,23 @@ func (l *Learner) another(t Trial, limit int, apart, doubt float64) bool {
 //
 // ok is false when the other limit gave so much more that the curve must be another
 // one than was learned: then it is the first trial of a new episode.
-func (l *Learner) verified(at time.Duration) (m move, ok bool) {
+func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool) {
 	l.Episode, l.Verify = false, false
 	other, base := l.Current, Trial{}
 	if b := l.at(l.Base); b != nil {
 		base = *b
 	}
 	gain, doubt := l.gain(&other, &base)
-	better := gain > tolerance+2*doubt
-	if other.N < l.Base {
+	better := gain > give(o)+2*doubt
+	another := math.Log(farLeast) // so much more, and it is another curve
+	switch {
+	case o == model.Latency: // throughput over response time, X²/n: a rising curve is no other one
+		wider := math.Log(float64(other.N) / float64(l.Base))
+		better = 2*gain-wider > 0 && (other.N < l.Base || 2*gain-wider > 4*doubt)
+		another += math.Max(0, wider)
+	case other.N < l.Base:
 		peak := math.Max(0, math.Log(l.PeakX/l.BestX)) // over the limit in force
-		better = gain > 0 || gain-doubt > math.Log(1-tolerance)+peak
+		better = gain > 0 || gain-doubt > math.Log(1-give(o))+peak
 	}
 	if !better {
 		most := verifyMost
@@ -211,7 +218,7 @@ func (l *Learner) verified(at time.Duration) (m move, ok bool) {
 		l.OverrunAt = l.VerifyAt
 		return move{limit: l.Base, reason: sizing.ServerSaturated}, true
 	}
-	if gain > math.Log(farLeast)+2*doubt {
+	if gain > another+2*doubt {
 		l.beginFrom(at, other.N, 1, other)
 		return move{}, false
 	}

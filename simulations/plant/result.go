@@ -41,12 +41,12 @@ type Result struct {
 	MeanRunnable float64 `json:"mean_runnable"` // backends of this pool's requests on CPU or ready for it
 	Work         float64 `json:"work"`          // CPU that the pool's backends got, in cores
 
-	// Moves are the changes of the limit, the latest 10,000 of them.
+	// Moves are the changes of limit and max, the latest 10,000 of them.
 	Moves  []Move     `json:"moves,omitempty"`
 	Series []Interval `json:"series,omitempty"`
 }
 
-// Move is a change of the limit.
+// Move is a change of the limit or of max.
 type Move struct {
 	At    time.Duration `json:"at"`
 	Limit int           `json:"limit"`

@@ -83,6 +83,7 @@ func (p *plant) publish() {
 	if !lower {
 		p.setLimit(s.target.Limit)
 	}
+	p.tally.resized(p.now, s.next.max)
 	s.phase = handingOver
 	p.timers.set(timerSwap, p.now+int64(p.cfg.Pool.SwapTimeout))
 	want := min(s.next.max, p.gate.limit, max(s.next.min, p.gate.inUse+p.gate.queued))

@@ -128,8 +128,21 @@ func (t *tally) moved(now int64, limit, size int) {
 	if t.limit != 0 {
 		t.changes++
 	}
-	t.limit, t.max, t.limitAt = limit, size, now
-	m := Move{At: time.Duration(now), Limit: limit, Max: size}
+	t.limit, t.limitAt = limit, now
+	t.note(now, size)
+}
+
+// resized books a max that changed after the last limit was booked.
+func (t *tally) resized(now int64, size int) {
+	if size != t.max {
+		t.note(now, size)
+	}
+}
+
+// note keeps limit and max as they are now.
+func (t *tally) note(now int64, size int) {
+	t.max = size
+	m := Move{At: time.Duration(now), Limit: t.limit, Max: size}
 	if len(t.moves) < movesKept {
 		t.moves = append(t.moves, m)
 		return

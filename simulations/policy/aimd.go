@@ -24,7 +24,7 @@ const (
 )
 
 func newAIMD(e Env) (plant.Tuner, error) {
-	return &aimd{limiter: e.limiter(aimdStart), least: e.clip(aimdLeast)}, nil
+	return &aimd{limiter: e.limiter(aimdStart), least: e.least(aimdLeast)}, nil
 }
 
 // Completed is one sample.

@@ -68,6 +68,15 @@ func (e Env) complete() (Env, error) {
 // clip moves a size into 1 to the ceiling.
 func (e Env) clip(n int) int { return min(max(n, 1), e.Ceiling) }
 
+// least is the smallest limit: 1 where somebody chose the start, and would not keep
+// a default made for request threads, or else what the authors have.
+func (e Env) least(theirs int) int {
+	if e.Start > 0 {
+		return 1
+	}
+	return e.clip(theirs)
+}
+
 // begin is the limit to begin with: Start, or else what the authors have.
 func (e Env) begin(theirs int) int {
 	if e.Start > 0 {

@@ -7,15 +7,15 @@ import (
 	"github.com/pgautotune/autotune/simulations/plant"
 )
 
-// gradient2 is Gradient2Limit of Netflix' concurrency-limits (as of commit 14ddfa2f) behind its
+// gradient2 is Gradient2Limit of Netflix' concurrency-limits (as of commit f2528def) behind its
 // WindowedLimit, as its documentation has it ("re-calculates the limit every
-// sampling window"): the mean round trip of a window over an exponential average
-// of them gives a gradient within [0.5, 1], and
+// sampling window"): an exponential average of the windows' mean round trips, times
+// the tolerance, over that of this window gives a gradient within [0.5, 1], and
 //
 //	limit = 0.8 limit + 0.2 (gradient × limit + 4)
 //
 // Defaults: Gradient2Limit initial limit 20, min limit 20, smoothing 0.2, queue
-// size 4, long window 600 windows with 10 of warm-up; WindowedLimit windows of
+// size 4, tolerance 1.5, long window 600 windows with 10 of warm-up; WindowedLimit windows of
 // 1 s and at least 10 samples, round trips below 100 µs not counted. A window's
 // drops are recorded but Gradient2Limit does not look at them; the time waited by
 // who gave up counts as a round trip.
@@ -40,6 +40,7 @@ const (
 	gradient2Least     = 20
 	gradient2Smoothing = 0.2
 	gradient2Queue     = 4
+	gradient2Tolerance = 1.5
 	gradient2Long      = 600
 	gradient2WarmUp    = 10
 
@@ -49,7 +50,7 @@ const (
 )
 
 func newGradient2(e Env) (plant.Tuner, error) {
-	g := &gradient2{limiter: e.limiter(gradient2Start), least: float64(e.clip(gradient2Least))}
+	g := &gradient2{limiter: e.limiter(gradient2Start), least: float64(e.least(gradient2Least))}
 	g.limit = float64(g.now.Limit)
 	return g, nil
 }
@@ -87,12 +88,12 @@ func (g *gradient2) update(short float64, inFlight int) {
 	}
 	long := g.long
 	if long/short > 2 {
-		g.long *= 0.9 // back from a time of load: forget it faster
+		g.long *= 0.95 // back from a time of load: forget it faster
 	}
 	if float64(inFlight) < g.limit/2 {
 		return
 	}
-	gradient := math.Max(0.5, math.Min(1, long/short))
+	gradient := math.Max(0.5, math.Min(1, gradient2Tolerance*long/short))
 	next := g.limit*(1-gradient2Smoothing) + (g.limit*gradient+gradient2Queue)*gradient2Smoothing
 	g.limit = math.Max(g.least, math.Min(float64(g.end), next))
 	g.move(int(g.limit))

@@ -1,0 +1,158 @@
+package controller_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/model"
+	"github.com/pgautotune/autotune/internal/sizing"
+)
+
+// A pool that stands nearly idle gets a smaller max, and its limit within that.
+func TestAShrunkSizeTakesTheLimitAlong(t *testing.T) {
+	p := newPlant(pureSearch, 3, 100, 0.02, 1)
+	shrunk := false
+	p.run(config(), controller.State{}, 30*time.Minute, func(o controller.Observation, d controller.Decision) {
+		if d.Limit > d.Max {
+			t.Fatalf("at %s limit %d is above max %d", o.At, d.Limit, d.Max)
+		}
+		shrunk = shrunk || d.Max < 100
+	})
+	if !shrunk {
+		t.Error("it never shrank: this proves nothing")
+	}
+}
+
+// What was learned of one load does not shrink the pool beneath another that needs more.
+func TestAKneeOfAnotherLoadDoesNotShrinkThePoolBelowItsDemand(t *testing.T) {
+	p := newPlant(pureSearch, 30, 4, 0.02, 1)
+	s := p.run(config(), controller.State{}, time.Minute, nil)
+	if !s.Learn.Known || s.Learn.Knee.N > 8 {
+		t.Fatalf("the first load was not learned: %+v", s.Learn.Knee)
+	}
+	p.curve, p.callers = func(n float64) float64 { return 20 * n }, 60 // held for 50 ms, as many as one likes
+	for s.Learn.Known || !s.Learn.Episode || p.limit < 32 {
+		if s = p.run(config(), s, 100*time.Millisecond, nil); p.at > 3*time.Minute {
+			t.Fatalf("it does not climb: limit %d", p.limit)
+		}
+	}
+	p.callers = 30 // in the middle of it the queue goes away
+	s = p.run(config(), s, 30*time.Second, nil)
+	p.run(config(), s, 40*time.Minute, func(o controller.Observation, d controller.Decision) {
+		if d.Max < 30 || d.Limit < 30 {
+			t.Fatalf("at %s 30 are in use, and it decides limit %d, max %d: %s", o.At, d.Limit, d.Max, d.Reason)
+		}
+	})
+}
+
+// No free memory at all is a wall, not an unknown.
+func TestAMachineWithoutFreeMemoryOpensNothing(t *testing.T) {
+	for _, free := range []int64{0, 1 << 20} {
+		p := newPlant(func(n float64) float64 { return 100 * n }, 80, 8, 0.02, 1)
+		s := controller.State{}
+		for range 60 {
+			o := p.observe()
+			o.Host = &controller.Host{Cores: 8, RAMTotal: 8 << 30, RAMFree: free, SharedBox: true}
+			var d controller.Decision
+			s, d = controller.Step(config(), s, o)
+			if d.Limit > 8 || d.Max > 8 {
+				t.Fatalf("%d bytes free: limit %d, max %d", free, d.Limit, d.Max)
+			}
+			p.limit = d.Limit
+			p.advance(500 * time.Millisecond)
+		}
+	}
+}
+
+// Where the user's own ceiling holds throughput back, the reason names it.
+func TestACeilingBelowTheKneeIsNamed(t *testing.T) {
+	cfg := config()
+	cfg.Ceiling = 10
+	p := newPlant(func(n float64) float64 { return 100 * n }, 80, 4, 0.01, 1)
+	var last controller.Decision
+	p.run(cfg, controller.State{}, 50*time.Second, func(_ controller.Observation, d controller.Decision) {
+		if !math.IsNaN(float64(d.Limit)) && d.Reason != sizing.Learning {
+			last = d
+		}
+	})
+	if last.Limit != 10 || last.Reason != sizing.Bounded || last.Bound != sizing.CeilingBound {
+		t.Errorf("limit %d: %s by %s", last.Limit, last.Reason, last.Bound)
+	}
+}
+
+// What is tried at rest is judged by the objective, too: the limit does not walk to
+// where another objective would have it.
+func TestTheObjectiveHoldsAtRest(t *testing.T) {
+	gradual := func(n float64) float64 { return 1000 * n / (1 + 0.1*(n-1) + 0.001*n*(n-1)) }
+	best := func(value func(n float64) float64) (at int) {
+		for n := 1; n <= 200; n++ {
+			if at == 0 || value(float64(n)) > value(float64(at)) {
+				at = n
+			}
+		}
+		return at
+	}
+	power := best(func(n float64) float64 { return gradual(n) * gradual(n) / n })
+	peak := best(gradual)
+	for _, c := range []struct {
+		objective model.Objective
+		low, high float64 // of what is right
+		right     int
+	}{{model.Latency, 0.5, 2, power}, {model.Throughput, 0.5, 2, peak}} {
+		cfg := config()
+		cfg.Objective = c.objective
+		p := newPlant(gradual, 150, 4, 0.01, 7)
+		s := p.run(cfg, controller.State{}, time.Minute, nil)
+		sum, n := 0.0, 0
+		before := p.moves
+		p.run(cfg, s, 30*time.Minute, func(_ controller.Observation, d controller.Decision) {
+			sum += float64(d.Limit)
+			n++
+		})
+		if mean := sum / float64(n); mean < c.low*float64(c.right) || mean > c.high*float64(c.right) {
+			t.Errorf("objective %v: a limit of %.1f in the mean, %d is right; %d moves", c.objective, mean, c.right, p.moves-before)
+		}
+	}
+}
+
+// What a hand does while the controller is frozen is not taken for its own decision.
+func TestAMoveByHandDuringAFreezeIsNoticed(t *testing.T) {
+	p := newPlant(pureSearch, 60, 32, 0.02, 1)
+	s := p.run(config(), controller.State{}, 40*time.Second, nil)
+	if !s.Learn.Known {
+		t.Fatal("nothing was learned")
+	}
+	p.limit = 40
+	for range 5 { // frozen
+		o := p.observe()
+		o.Frozen = true
+		s, _ = controller.Step(config(), s, o)
+		p.advance(time.Second)
+	}
+	o := p.observe()
+	s, _ = controller.Step(config(), s, o)
+	if s.Learn.Known && s.Learn.BestX > 0 && p.limit == 40 && s.Learn.Base != 40 {
+		t.Errorf("at 40 it goes on with what it knows of %d", s.Learn.Knee.N)
+	}
+}
+
+// While nothing at all comes back, no limit has been measured.
+func TestAStallIsNotEvidence(t *testing.T) {
+	p := newPlant(holdingSearch, 60, 16, 0.02, 1)
+	s := p.run(config(), controller.State{}, time.Minute, nil)
+	limit := p.limit
+	p.curve = func(float64) float64 { return 0 } // behind a lock
+	s = p.run(config(), s, 3*time.Minute, nil)
+	for _, m := range s.Learn.Measured[:s.Learn.Trials] {
+		if m.Completions == 0 {
+			t.Errorf("a trial of %d connections with nothing in it counts: %+v", m.N, m)
+		}
+	}
+	p.curve = holdingSearch
+	p.run(config(), s, 40*time.Second, nil)
+	if float64(p.limit) < 0.7*float64(limit) {
+		t.Errorf("limit %d before the stall, %d after it", limit, p.limit)
+	}
+}
