@@ -41,8 +41,9 @@ func TestAIMDAddsOneAndTakesATenth(t *testing.T) {
 		{100, served(5*time.Second+1, 100), 90},
 		{100, gaveUp(10 * time.Second), 90},
 		{25, gaveUp(ms), 22}, // 22.5
-		{21, gaveUp(ms), 20}, // 18.9, below the least
-		{4, served(ms, 1), 20},
+		{21, gaveUp(ms), 18}, // 18.9
+		{0, gaveUp(ms), 20},  // theirs begins at 20, and that is its least
+		{4, served(ms, 1), 4},
 		{200, served(ms, 200), 200},
 	} {
 		if got := at[*aimd](t, "aimd", tt.start).Completed(tt.r); got != tt.want {
@@ -123,25 +124,27 @@ func TestGradient2FollowsItsFormula(t *testing.T) {
 		{100, 20, 20.8},  // 0.8×20 + 0.2×(20+4)
 		{100, 20, 21.6},  // + 0.8 again
 		{100, 10, 21.6},  // less than half in use
-		{200, 21, 20.78}, // long 500/4 = 125, gradient 0.625: 0.8×21.6 + 0.2×(13.5+4)
+		{200, 21, 22.13}, // long 500/4 = 125, gradient 0.9375: 0.8×21.6 + 0.2×(20.25+4)
 	} {
 		g.update(step.rtt*1e6, step.inFlight)
 		if math.Abs(g.limit-step.want) > 1e-9 || g.now.Limit != int(step.want) {
 			t.Fatalf("window %d: the limit is %v (%d), want %v", i, g.limit, g.now.Limit, step.want)
 		}
 	}
-	g = at[*gradient2](t, "gradient2", 20)
-	g.update(100e6, 20)
-	g.update(1e12, 20) // gradient is held at 0.5: 0.8×20.8 + 0.2×(10.4+4) = 19.52, and the least is 20
-	if g.limit != 20 {
-		t.Errorf("after a stall the limit is %v, want the least, 20", g.limit)
+	for start, want := range map[int]float64{20: 19.52, 0: 20} { // theirs begins at 20, and that is its least
+		g = at[*gradient2](t, "gradient2", start)
+		g.update(100e6, 20)
+		g.update(1e12, 20) // gradient is held at 0.5: 0.8×20.8 + 0.2×(10.4+4) = 19.52
+		if math.Abs(g.limit-want) > 1e-9 {
+			t.Errorf("begun at %d, after a stall the limit is %v, want %v", start, g.limit, want)
+		}
 	}
 	g = at[*gradient2](t, "gradient2", 60)
 	for range 10 {
 		g.update(100e6, 1)
 	}
-	g.update(40e6, 1) // long = 100 + 2/601 × (40 − 100), more than twice as long: × 0.9
-	if want := (100 - 2.0/601*60) * 0.9e6; math.Abs(g.long-want) > 1 {
+	g.update(40e6, 1) // long = 100 + 2/601 × (40 − 100), more than twice as long: × 0.95
+	if want := (100 - 2.0/601*60) * 0.95e6; math.Abs(g.long-want) > 1 {
 		t.Errorf("the long-term round trip is %v ns, want %v", g.long, want)
 	}
 }
