@@ -53,7 +53,7 @@ var table = [...]entry{
 		source: "Netflix/concurrency-limits, VegasLimit, commit 141214dc"},
 	{name: "gradient2", make: newGradient2,
 		line:   "follows long-term over present round trip, by windows of 1 s",
-		source: "Netflix/concurrency-limits, Gradient2Limit in WindowedLimit, commits 14ddfa2f and 25a05f1f"},
+		source: "Netflix/concurrency-limits, Gradient2Limit in WindowedLimit, commits f2528def and 25a05f1f"},
 	{name: "failsafe", make: newFailsafe,
 		line:   "recent over baseline p90 of round trips, checked by correlation with throughput",
 		source: "failsafe-go/failsafe-go v0.9.8, adaptivelimiter"},
