@@ -82,6 +82,7 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 			return nil
 		}
 	}
+	noteOwn(cfg)
 	cfg.ConnConfig.Tracer = newTracer(template.ConnConfig.Tracer, p)
 
 	// pgxpool dials MinConns in the background, all at once, as soon as it is

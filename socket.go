@@ -223,7 +223,7 @@ func beneath(conn *pgconn.PgConn) *socket {
 // and takes over its token. It is false when there is none to take over.
 func (s *socket) inherit(ctx context.Context) bool {
 	s.mu.Lock()
-	if !s.closed || s.gone {
+	if !s.closed || s.gone || s.heir != nil { // a cancel request may dial beside the next attempt: one heir only
 		s.mu.Unlock()
 		return false
 	}

@@ -46,7 +46,7 @@ func (r *rising) rise(n int64) int64 {
 
 // connectTime is how long callers waited inside the pool underneath.
 func (p *Pool) connectTime(c *poolCounters) time.Duration {
-	return p.ownWaits.callers(c.dialWaitTime, p.now())
+	return p.ownWaits.callers(c.dialWaitTime)
 }
 
 // counters sums over the generations that live and those that are closed.

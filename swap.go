@@ -47,7 +47,7 @@ func (p *Pool) swap(ctx context.Context, template *pgxpool.Config, size Size, li
 	if !lower {
 		p.gate.setLimit(limit)
 	}
-	moved := p.handOver(ctx, old, next)
+	moved := p.handOver(ctx, old, next, int(template.MinIdleConns))
 	p.routes.Store(&routes{current: next})
 	p.template.Store(template)
 	p.drain(old)
@@ -208,17 +208,16 @@ func (p *Pool) closeIdle(ctx context.Context, from *generation) *socket {
 // has then. Every step holds a permit of the gate, as a caller would: where the
 // budget is used up it frees a token by closing an idle connection of the old
 // generation, and opens one in the next. It ends when the next generation has
-// what is in use now, or has connections to spare, or at the swap timeout:
+// what is in use now and idle ones beside, or has connections to spare, or at the swap timeout:
 // what is missing then is opened by the callers that need it.
 //
 // Steps are taken one after the other on purpose: 50 connections take 66–182 ms
 // whatever the parallelism, because the server forks them in turn, and a
 // storm of them would crowd out queries.
-func (p *Pool) handOver(ctx context.Context, old, next *generation) int {
+func (p *Pool) handOver(ctx context.Context, old, next *generation, idle int) int {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.SwapTimeout)
 	defer cancel()
 	g := p.gate.peek()
-	idle := int(p.template.Load().MinIdleConns)
 	want := min(next.size.Max, int(g.limit), max(next.size.Min, int(g.inUse+g.queued)+idle))
 	p.warm(ctx, old, next, want)
 	return int(next.pool.Stat().TotalConns())

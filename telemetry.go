@@ -148,11 +148,14 @@ func (t *telemetry) readFacts(ctx context.Context, reader *pgstat.Reader, w *wor
 	}
 	first := w.factsAt.IsZero()
 	w.facts, w.factsAt, w.factsNext = facts, time.Now(), time.Now().Add(factsEvery)
-	shared := w.sharedBox
 	w.sharedBox, w.sharedWhy = host.SharesMachine(ctx, host.Database{
 		Address: facts.Server.Address, UnixSocket: facts.Server.UnixSocket, BackendPID: facts.Server.BackendPID})
-	if w.sharedBox && !shared {
-		t.host = host.NewOf(facts.Server.BackendPID) // what the server may use, not what we may
+	eyes := host.New()
+	if w.sharedBox {
+		eyes = host.NewOf(facts.Server.BackendPID) // what the server may use, not what we may
+	}
+	if !eyes.Same(t.host) {
+		t.host = eyes
 		if h, err := t.host.Read(ctx); err == nil || h.Cores > 0 {
 			w.host, w.hostOK = h, true
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -139,44 +140,64 @@ func (k *kept) giveUp() {
 // acquireForItself acquires from a generation for the pool's own work. No caller
 // waits meanwhile, and so it does not count as waiting for the pool.
 func (p *Pool) acquireForItself(ctx context.Context, gen *generation) (*pgxpool.Conn, error) {
-	began := p.ownWaits.begin(p.now())
-	conn, err := gen.pool.Acquire(ctx)
-	p.ownWaits.end(began, p.now(), err == nil)
+	began := time.Now()
+	var got time.Time // before the hooks of the user, which are not in pgxpool's figure
+	conn, err := gen.pool.Acquire(context.WithValue(ctx, ownAcquire{}, &got))
+	if err == nil && got.IsZero() {
+		got = time.Now()
+	}
+	if !got.IsZero() {
+		p.ownWaits.add(got.Sub(began))
+	}
 	return conn, err
 }
 
-// ownWaits is how long the pool has waited for connections for its own work, those
-// under way included: pgxpool's figure has them among the callers'.
-type ownWaits struct {
-	mu      sync.Mutex
-	running int64 // guarded by mu: under way
-	sum     int64 // guarded by mu: ns of those that are over, less the instants at which those under way began
-	most    int64 // guarded by mu: highest answer of callers
-}
+// ownAcquire is where an acquire of the pool itself notes when it got a connection.
+type ownAcquire struct{}
 
-func (o *ownWaits) begin(now int64) int64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.running++
-	o.sum -= now
-	return now
-}
-
-// end takes back what was begun; one that failed pgxpool does not count.
-func (o *ownWaits) end(began, now int64, counts bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.running--
-	if o.sum += began; counts {
-		o.sum += now - began
+// noteOwn lets a hook of the user that runs between getting a connection and giving
+// it to the caller note the time.
+func noteOwn(cfg *pgxpool.Config) {
+	note := func(ctx context.Context) {
+		if got, ok := ctx.Value(ownAcquire{}).(*time.Time); ok && got.IsZero() {
+			*got = time.Now()
+		}
+	}
+	if hook := cfg.PrepareConn; hook != nil {
+		cfg.PrepareConn = func(ctx context.Context, c *pgx.Conn) (bool, error) {
+			note(ctx)
+			return hook(ctx, c)
+		}
+	}
+	//lint:ignore SA1019 of users that have not moved on
+	if hook := cfg.BeforeAcquire; hook != nil {
+		//lint:ignore SA1019 the same
+		cfg.BeforeAcquire = func(ctx context.Context, c *pgx.Conn) bool {
+			note(ctx)
+			return hook(ctx, c)
+		}
 	}
 }
 
-// callers is what is left of all waits for the callers. It never falls, although
-// the two clocks differ by microseconds.
-func (o *ownWaits) callers(all time.Duration, now int64) time.Duration {
+// ownWaits is how long the pool has waited for connections for its own work:
+// pgxpool's figure has it among the callers'.
+type ownWaits struct {
+	mu   sync.Mutex
+	sum  time.Duration // guarded by mu
+	most time.Duration // guarded by mu: highest answer of callers
+}
+
+func (o *ownWaits) add(waited time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.most = max(o.most, int64(all)-o.sum-o.running*now)
-	return time.Duration(o.most)
+	o.sum += waited
+}
+
+// callers is what is left of all waits for the callers. It never falls, although
+// pgxpool counts a wait a moment before we do.
+func (o *ownWaits) callers(all time.Duration) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.most = max(o.most, all-o.sum)
+	return o.most
 }

@@ -155,3 +155,31 @@ func TestAStallIsNotEvidence(t *testing.T) {
 		t.Errorf("limit %d before the stall, %d after it", limit, p.limit)
 	}
 }
+
+// A swap that fails just before the server is out of sight leaves a limit that was only
+// to be tried: it is taken back all the same.
+func TestATrialWhoseSwapFailedIsTakenBackWhenBlind(t *testing.T) {
+	p := newPlant(func(n float64) float64 { return 20 * n }, 80, 4, 0.01, 1)
+	var s controller.State
+	for d := (controller.Decision{}); ; {
+		o := p.observe()
+		if s, d = controller.Step(config(), s, o); d.Swap {
+			if p.max > s.Learn.Base {
+				break // and it fails: the limit goes as far as the old max allows
+			}
+			p.max = d.Max
+		}
+		p.limit = min(d.Limit, p.max)
+		if p.advance(200 * time.Millisecond); p.at > time.Minute {
+			t.Fatal("it asks for no swap")
+		}
+	}
+	base := s.Learn.Base
+	p.limit = p.max
+	p.advance(time.Second)
+	o := p.observe()
+	o.Server = nil
+	if _, d := controller.Step(config(), s, o); d.Limit != base {
+		t.Errorf("blind, it stays at %d instead of %d", d.Limit, base)
+	}
+}

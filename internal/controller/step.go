@@ -28,8 +28,10 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 		return s, s.hold(o, s.LastReason)
 	}
 
-	// Moved by hand, or a swap failed: what is there counts.
-	if o.Gauges.Limit != s.Limit {
+	// Moved by hand, or a swap failed: what is there counts. But where nothing may be
+	// moved, a move of our own that was not made is none of a hand.
+	undone := (o.Frozen || o.Server == nil) && (o.Gauges.Limit == s.LimitBefore || o.Gauges.Limit == min(s.Limit, o.Gauges.Max))
+	if o.Gauges.Limit != s.Limit && !undone {
 		s.Learn.Episode, s.Learn.Known = false, false
 	}
 	if o.Gauges.Max != s.Max {

@@ -106,6 +106,10 @@ func TestAnotherProcessHasItsOwnLimits(t *testing.T) {
 			r.ramLimit = func() (uint64, error) { return 1000, nil } // ours
 			r.ram = func(context.Context) (int64, int64, error) { return 16 * gb, gb, nil }
 			r.lookAs(7)
+			again := &Reader{files: r.files}
+			if again.lookAs(7); !again.Same(r) || r.Same(New()) {
+				t.Error("the same eyes are others, or others the same")
+			}
 			got, err := r.Read(t.Context())
 			if err != nil || got.Quota != c.quota || got.RAMFree != c.left || got.RAMTotal != c.total {
 				t.Errorf("%+v, %v", got, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"runtime"
@@ -85,6 +86,7 @@ func New() *Reader {
 // other is another process whose limits count, as it was when the reader was made.
 type other struct {
 	cgroup string          // what /proc/PID/cgroup says
+	own    bool            // which is what ours says
 	cores  map[string]bool // that it may run on; nil: all
 }
 
@@ -100,10 +102,15 @@ func NewOf(pid int) *Reader {
 func (r *Reader) lookAs(pid int) {
 	own, _ := fs.ReadFile(r.files, "proc/self/cgroup")
 	theirs, err := fs.ReadFile(r.files, fmt.Sprintf("proc/%d/cgroup", pid))
-	if err == nil && string(own) == string(theirs) {
-		return
+	r.of = &other{cgroup: string(theirs), own: err == nil && string(own) == string(theirs), cores: allowedCores(pid)}
+}
+
+// Same tells whether two readers look with the same eyes.
+func (r *Reader) Same(as *Reader) bool {
+	if r.of == nil || as.of == nil {
+		return r.of == as.of
 	}
-	r.of = &other{cgroup: string(theirs), cores: allowedCores(pid)}
+	return r.of.cgroup == as.of.cgroup && r.of.own == as.of.own && maps.Equal(r.of.cores, as.of.cores)
 }
 
 // group is the control group whose limits count.
@@ -111,7 +118,7 @@ func (r *Reader) group() cgroup {
 	if r.of == nil {
 		return findCgroup(r.files)
 	}
-	return groupNamed(r.files, r.of.cgroup, false)
+	return groupNamed(r.files, r.of.cgroup, r.of.own)
 }
 
 // allowed are the cores that count; nil: all.
@@ -139,7 +146,7 @@ func (r *Reader) Read(ctx context.Context) (Reading, error) {
 	total, free, ramErr := r.ram(ctx)
 	if ramErr == nil {
 		limit := r.ramLimit
-		if r.of != nil {
+		if r.of != nil && !r.of.own {
 			limit = func() (uint64, error) { return uint64(group.ramLimit(total)), nil }
 		}
 		out.RAMTotal, out.RAMFree = limitRAM(total, free, group, limit)

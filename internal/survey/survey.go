@@ -99,7 +99,9 @@ func (s *Surveyor) machine(ctx context.Context, f *pgstat.Facts) advice.Machine 
 	if !shared {
 		return advice.Machine{Why: why}
 	}
-	s.host = host.NewOf(f.Server.BackendPID) // its limits, not ours
+	if eyes := host.NewOf(f.Server.BackendPID); s.host == nil || !s.host.Same(eyes) {
+		s.host = eyes // its limits, not ours
+	}
 	reading, err := s.host.Read(ctx)
 	if err != nil && reading.Cores == 0 {
 		return advice.Machine{Why: "the machine cannot be read: " + err.Error()}
@@ -161,7 +163,7 @@ func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) {
 			}
 		default:
 			s.failed.Add(1)
-			if time.Since(last) > s.cfg.Patience && !told && s.cfg.Silent != nil {
+			if time.Since(last) > max(s.cfg.Patience, 2*s.pace()) && !told && s.cfg.Silent != nil {
 				told = true
 				s.cfg.Silent(err)
 			}
@@ -187,7 +189,7 @@ func (s *Surveyor) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Known.Facts = facts
+	s.Known.Facts, s.Known.Machine = facts, s.machine(ctx, &facts)
 	return nil
 }
 
