@@ -229,9 +229,14 @@ func TestTracersOfTheUserSeeWhatPgxpoolWouldShowThem(t *testing.T) {
 			t.Errorf("the tracer saw no %s", name)
 		}
 	}
+	db := autotune.OpenDB(p) // and in database/sql
+	defer db.Close()
+	if err := db.PingContext(ctx); err != nil {
+		t.Fatal(err)
+	}
 	for _, name := range []string{"acquire", "acquire end", "release"} {
-		if n := c.of(name); n != 4 {
-			t.Errorf("the tracer saw %d of 4: %s", n, name)
+		if n := c.of(name); n != 5 {
+			t.Errorf("the tracer saw %d of 5: %s", n, name)
 		}
 	}
 

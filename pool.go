@@ -113,24 +113,33 @@ func (p *Pool) now() int64 { return int64(time.Since(p.epoch)) + 1 }
 // Acquire returns a connection from the pool, waiting for one as long as ctx
 // and [Config.AcquireTimeout] allow.
 func (p *Pool) Acquire(ctx context.Context) (*pgxpool.Conn, error) {
-	if t, ok := p.template.Load().ConnConfig.Tracer.(pgxpool.AcquireTracer); ok {
-		return p.acquireTraced(ctx, t)
+	if t := p.acquireTracer(); t != nil {
+		var c *pgxpool.Conn
+		err := p.traced(ctx, t, func(ctx context.Context) (conn *pgx.Conn, err error) {
+			if c, err = p.acquire(ctx); err == nil {
+				conn = c.Conn()
+			}
+			return conn, err
+		})
+		return c, err
 	}
 	return p.acquire(ctx)
 }
 
-// acquireTraced shows the user's tracer the whole acquire, queueing included,
-// which a tracer inside the pool underneath would not see.
-func (p *Pool) acquireTraced(ctx context.Context, t pgxpool.AcquireTracer) (*pgxpool.Conn, error) {
+// acquireTracer is the user's, nil for none.
+func (p *Pool) acquireTracer() pgxpool.AcquireTracer {
+	t, _ := p.template.Load().ConnConfig.Tracer.(pgxpool.AcquireTracer)
+	return t
+}
+
+// traced shows the user's tracer a whole acquire, queueing included, which a tracer
+// inside the pool underneath would not see.
+func (p *Pool) traced(ctx context.Context, t pgxpool.AcquireTracer, acquire func(context.Context) (*pgx.Conn, error)) error {
 	pool := p.routes.Load().current.pool
 	ctx = t.TraceAcquireStart(ctx, pool, pgxpool.TraceAcquireStartData{})
-	c, err := p.acquire(ctx)
-	data := pgxpool.TraceAcquireEndData{Err: err}
-	if c != nil {
-		data.Conn = c.Conn()
-	}
-	t.TraceAcquireEnd(ctx, pool, data)
-	return c, err
+	conn, err := acquire(ctx)
+	t.TraceAcquireEnd(ctx, pool, pgxpool.TraceAcquireEndData{Conn: conn, Err: err})
+	return err
 }
 
 func (p *Pool) acquire(ctx context.Context) (*pgxpool.Conn, error) {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -29,6 +30,21 @@ func (c connector) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
 // the permit comes back through the tracer when database/sql closes the
 // connection.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	t := c.pool.acquireTracer()
+	if t == nil {
+		return c.connect(ctx)
+	}
+	var conn driver.Conn
+	err := c.pool.traced(ctx, t, func(ctx context.Context) (raw *pgx.Conn, err error) {
+		if conn, err = c.connect(ctx); err == nil {
+			raw = conn.(*stdlib.Conn).Conn()
+		}
+		return raw, err
+	})
+	return conn, err
+}
+
+func (c connector) connect(ctx context.Context) (driver.Conn, error) {
 	p, parent := c.pool, ctx
 	if p.cfg.AcquireTimeout > 0 {
 		var cancel context.CancelFunc
