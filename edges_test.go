@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgautotune/autotune/internal/await"
+	"github.com/pgautotune/autotune/internal/controller"
 	"github.com/pgautotune/autotune/internal/pgtest"
 )
 
@@ -172,5 +173,22 @@ func TestDatabaseSQLMeetsTheAcquireTimeoutToo(t *testing.T) {
 	defer db.Close()
 	if err := db.PingContext(t.Context()); !errors.Is(err, ErrAcquireTimeout) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestAConnectionHeldForAMinuteIsPinned(t *testing.T) {
+	p := opened(t, pgtest.DSN(t), func(c *Config) { c.Pool.MaxConns, c.Start, c.Ceiling = 2, 2, 2 })
+	held, err := p.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	if err := p.Ping(t.Context()); err != nil { // on the other one
+		t.Fatal(err)
+	}
+	for after, want := range map[time.Duration]int64{controller.PinnedAfter - 10*time.Second: 0, controller.PinnedAfter + time.Second: 1} {
+		if t2, _ := p.ledger.totals(p.now() + int64(after)); t2.pinned != want || t2.held != 1 {
+			t.Errorf("after %s: %d pinned of %d held, want %d of 1", after, t2.pinned, t2.held, want)
+		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pgautotune/autotune/internal/controller"
 )
 
 // ledger adds up what the pool's connections served, over all generations. The
@@ -28,6 +30,7 @@ type ledger struct {
 type serviceTotals struct {
 	completed int64
 	held      int64 // gauge: held now
+	pinned    int64 // gauge: of these, for controller.PinnedAfter or longer
 	service   time.Duration
 	inUse     time.Duration // service plus the running holds up to now
 	serviceSq float64       // s²
@@ -46,7 +49,11 @@ func (t *serviceTotals) add(s *socket, now int64) {
 			now = end // hijacked and closed by its new owner
 		}
 		if at > 0 {
-			t.inUse += time.Duration(max(0, now-at))
+			held := time.Duration(max(0, now-at))
+			t.inUse += held
+			if held >= controller.PinnedAfter {
+				t.pinned++
+			}
 		}
 	}
 }
@@ -96,7 +103,7 @@ func (l *ledger) forget(gen *generation, now int64) {
 			delete(l.live, s)
 		}
 	}
-	l.gone.held = 0
+	l.gone.held, l.gone.pinned = 0, 0
 }
 
 func (l *ledger) totals(now int64) (t serviceTotals, opens int64) {

@@ -137,3 +137,25 @@ func (l *Learner) putOff(at time.Duration) move {
 	l.OverrunAt = l.VerifyAt
 	return move{limit: l.Base, reason: sizing.Steady}
 }
+
+// stalled ends an episode at whose limit nothing comes back: that is no measurement,
+// and callers wait.
+func (l *Learner) stalled(at time.Duration, low, high int) move {
+	if l.Current.N < l.Base {
+		l.Stuck, l.StuckAt = max(l.Current.N, l.stuckBelow(at)-1), at
+	}
+	if l.Verify {
+		return l.putOff(at)
+	}
+	l.Episode, l.Doubted, l.BrokenOff = false, l.Relearns, at
+	return move{limit: min(max(l.Base, low), high), reason: sizing.Steady}
+}
+
+// stuckBelow is the lowest limit worth trying since nothing came back at a lower one;
+// 0: any.
+func (l *Learner) stuckBelow(at time.Duration) int {
+	if l.Stuck == 0 || at-l.StuckAt > stuckFor {
+		return 0
+	}
+	return l.Stuck + 1
+}

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -181,5 +182,58 @@ func TestATrialWhoseSwapFailedIsTakenBackWhenBlind(t *testing.T) {
 	o.Server = nil
 	if _, d := controller.Step(config(), s, o); d.Limit != base {
 		t.Errorf("blind, it stays at %d instead of %d", d.Limit, base)
+	}
+}
+
+// Connections that are held for good serve nobody: no limit leaves only them.
+func TestALimitLeavesRoomBesideConnectionsHeldForGood(t *testing.T) {
+	for _, pinned := range []int{1, 3, 12} {
+		// Of n in use, pinned never come back; the rest meet a flat top from 2 on.
+		left := func(n float64) float64 { return 2000 * math.Max(0, math.Min(n-float64(pinned), 2)) }
+		p := newPlant(left, 60, 16, 0.02, uint64(pinned))
+		var s controller.State
+		for p.at < 3*time.Minute {
+			o := p.observe()
+			o.Gauges.Pinned = min(pinned, o.Gauges.InUse)
+			var d controller.Decision
+			if s, d = controller.Step(config(), s, o); d.Limit <= pinned {
+				t.Fatalf("%d are held for good, and at %s the limit is %d: %s", pinned, o.At, d.Limit, d.Reason)
+			}
+			p.limit, p.max = d.Limit, d.Max
+			p.advance(200 * time.Millisecond)
+		}
+		if p.limit < pinned+2 || p.limit > 2*pinned+6 {
+			t.Errorf("%d are held for good, two more do all the work, and the limit is %d", pinned, p.limit)
+		}
+	}
+}
+
+// Where callers hold a connection while they ask for another, a low limit lets nothing
+// come back. That is noticed soon, and not tried again.
+func TestALimitAtWhichNothingComesBackIsLeftSoon(t *testing.T) {
+	nested := func(n float64) float64 { return 300 * math.Max(0, math.Min(n-10, 10)) }
+	p := newPlant(nested, 80, 64, 0.02, 1)
+	var stuck, longest time.Duration
+	tries := map[int]int{}
+	last := 0
+	p.run(config(), controller.State{}, 8*time.Minute, func(o controller.Observation, d controller.Decision) {
+		if p.limit <= 10 {
+			if p.limit != last {
+				tries[p.limit]++
+			}
+			if stuck == 0 {
+				stuck = o.At
+			}
+			longest = max(longest, o.At-stuck)
+		} else {
+			stuck = 0
+		}
+		last = p.limit
+	})
+	if longest > 3*time.Second || len(tries) > 2 {
+		t.Errorf("nobody was served for up to %s; limits tried at which nobody is: %v", longest, tries)
+	}
+	if p.limit < 19 || p.limit > 30 {
+		t.Errorf("the limit is %d, 20 is right", p.limit)
 	}
 }

@@ -40,6 +40,9 @@ type Learner struct {
 	From      time.Duration    // measuring starts: before it, the pool settles
 	Moved     time.Duration    // when the limit was moved for the current trial
 	Left      float64          // in use then, and not come back since
+	Back      float64          // come back since then
+	Stuck     int              // the highest limit below that in force at which nothing came back
+	StuckAt   time.Duration
 
 	Memories [memories]Memory // of the loads of earlier episodes
 	Recalled int              // 1 + the index of the memory whose limit is being tried; 0: none
@@ -131,6 +134,13 @@ const (
 	// half-life of what is stored of a finished one.
 	resumeWithin = storeHalfLife
 
+	// stallLeast, or stallServices service times, without one connection coming back
+	// end a trial: whoever holds them waits for something else, perhaps for another
+	// connection. For stuckFor no limit so low is tried again.
+	stallLeast    = time.Second
+	stallServices = 10
+	stuckFor      = 10 * time.Minute
+
 	settleLeast = 100 * time.Millisecond
 	settleMost  = 1500 * time.Millisecond
 	// turnoverMost is how long it is waited for that what was in use at the limit
@@ -204,7 +214,7 @@ func (l *Learner) begin(at time.Duration, limit, low int) move {
 		l.Trials, l.Duels, l.Refined, l.Low = 0, 0, 0, low
 	}
 	l.Current = Trial{N: limit}
-	l.From, l.Left = at, 0
+	l.From, l.Moved, l.Left, l.Back = at, at, 0, 0
 	return move{limit: limit, reason: sizing.Learning, soon: fastLook}
 }
 
@@ -220,7 +230,7 @@ func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
 // limit is reached when the surplus has been given back, a raised one when the
 // new connections are open.
 func (l *Learner) try(at time.Duration, n int, service time.Duration, reason sizing.Reason) move {
-	l.Moved, l.Left = at, float64(l.Current.N)
+	l.Moved, l.Left, l.Back = at, float64(l.Current.N), 0
 	l.Current = Trial{N: n}
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
@@ -250,6 +260,10 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		}
 		return l.conclude(cfg, at, low, high)
 	}
+	l.Back += float64(w.Completions)
+	if l.Back == 0 && at-l.Moved > max(stallLeast, stallServices*est.Service) {
+		return l.stalled(at, low, high)
+	}
 	if l.Left > 0 && at < l.Moved+turnoverMost {
 		l.Left -= float64(w.Completions)
 		if l.Left > 0 {
@@ -268,13 +282,6 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	l.Current.add(w)
 	if !l.done() {
 		return stay
-	}
-	if l.Current.Completions == 0 { // a stall, which says nothing about this limit
-		if l.Verify {
-			return l.putOff(at)
-		}
-		l.Episode, l.Doubted, l.BrokenOff = false, l.Relearns, at
-		return move{limit: min(max(l.Base, low), high), reason: sizing.Steady}
 	}
 	return l.file(cfg, at, low, high, callers, est)
 }

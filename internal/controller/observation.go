@@ -71,7 +71,13 @@ type Gauges struct {
 	Budget     int `json:"budget"`     // most server connections all generations may hold
 	// Peak is the highest in use + queued since the last observation.
 	Peak int `json:"peak"`
+	// Pinned is how many of those in use have been held for a minute or longer: by a
+	// LISTEN, or a leader with its lock. They serve nobody else.
+	Pinned int `json:"pinned,omitempty"`
 }
+
+// PinnedAfter is how long a connection has been held that counts as pinned.
+const PinnedAfter = time.Minute
 
 // Server is what the database says of itself.
 type Server struct {

@@ -232,8 +232,8 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	if cores := s.Server.Cores; cores > 0 && s.Computing >= 0.8*float64(cores) {
 		low = max(low, cores) // fewer connections than busy cores would leave some idle
 	}
-	low = max(low, est.Least)
-	low = min(low, high)
+	low = max(low, est.Least) + o.Gauges.Pinned
+	low = min(max(low, s.Learn.stuckBelow(o.At)), high)
 	// Waits are booked when they end, those of slow requests late.
 	callers := math.Max(w.inUse+w.WaitTime.Seconds()/w.Elapsed.Seconds(), float64(o.Gauges.InUse+o.Gauges.Queued))
 
@@ -248,6 +248,10 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 		s.Learn.CrowdEvery = 0
 	}
 	d.Next = m.soon
+	if least := min(o.Gauges.Pinned+1, high); d.Limit < least { // else nobody is served
+		d.Limit, d.Reason = least, sizing.DemandRose
+		s.Learn.Episode, s.Learn.Known = false, false
+	}
 	if !s.Learn.Episode {
 		d.Reason = s.attribute(w, o, high, allowed, d)
 	}
@@ -367,12 +371,13 @@ func (s *State) warm(cfg Config, d *Decision) int {
 // sane replaces what cannot be by what can: absurd gauges by bounds, NaN by 0.
 func sane(o Observation) Observation {
 	g := &o.Gauges
-	for _, v := range [...]*int{&g.Limit, &g.Max, &g.Min, &g.InUse, &g.Idle, &g.Queued, &g.Connecting, &g.Budget, &g.Peak} {
+	for _, v := range [...]*int{&g.Limit, &g.Max, &g.Min, &g.InUse, &g.Idle, &g.Queued, &g.Connecting, &g.Budget, &g.Peak, &g.Pinned} {
 		*v = min(max(*v, 0), math.MaxInt32)
 	}
 	g.Max = max(g.Max, 1)
 	g.Limit = min(max(g.Limit, 1), g.Max)
 	g.Min = min(g.Min, g.Max)
+	g.Pinned = min(g.Pinned, g.InUse)
 	if !(o.Counters.ServiceTimeSq >= 0) || math.IsInf(o.Counters.ServiceTimeSq, 0) {
 		o.Counters.ServiceTimeSq = 0
 	}

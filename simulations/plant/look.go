@@ -122,7 +122,7 @@ func (p *plant) observe() controller.Observation {
 		Gauges: controller.Gauges{
 			Limit: g.limit, Max: size.max, Min: size.min,
 			InUse: g.inUse, Idle: idle, Queued: g.queued, Connecting: p.pool.dialling,
-			Budget: p.cfg.Pool.Budget, Peak: max(g.peak, g.inUse+g.queued),
+			Budget: p.cfg.Pool.Budget, Peak: max(g.peak, g.inUse+g.queued), Pinned: p.pinned(),
 		},
 		WaitP99: g.waits.quantile(g.granted-g.grantedAtLook-g.waits.n, 0.99),
 	}
@@ -130,6 +130,19 @@ func (p *plant) observe() controller.Observation {
 	g.grantedAtLook, g.peak = g.granted, 0
 	o.Server, o.Host = p.census(idle)
 	return o
+}
+
+func (p *plant) pinned() (n int) {
+	if p.now < int64(controller.PinnedAfter) {
+		return 0
+	}
+	for i := range p.pool.conns {
+		c := &p.pool.conns[i]
+		if r := c.owner; r >= 0 && p.requests[r].conn == int32(i) && p.requests[r].got > 0 && p.now-p.requests[r].got >= int64(controller.PinnedAfter) {
+			n++
+		}
+	}
+	return n
 }
 
 func (p *plant) idleConns() (n int) {
