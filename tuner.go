@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,11 +130,12 @@ func (t *tuner) loop(ctx context.Context) {
 // panic in it ends the tuning, never the service: the pool stays as it is.
 func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	next = t.pool.cfg.Interval
+	var obs Observation // for a report: a look that ended in a panic is in no journal
 	defer func() {
 		if r := recover(); r != nil {
 			t.broken = true
 			t.frozen.Store(true)
-			t.pool.log.Error("tuner stopped: a bug in the controller; the pool stays as it is", "panic", r)
+			t.pool.log.Error("tuner stopped: a bug in the controller; the pool stays as it is", "panic", r, "observation", obs, "stack", string(debug.Stack()))
 		}
 	}()
 	t.lastWake.Store(t.pool.now())
@@ -143,7 +145,7 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 		return next
 	}
 	w := t.telemetry.refresh(ctx)
-	obs := t.observer.observe(&w)
+	obs = t.observer.observe(&w)
 	obs.Frozen = t.frozen.Load()
 	state, d := controller.Step(t.cfg, t.state, obs)
 	var curve []CurvePoint

@@ -15,6 +15,7 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,7 +27,7 @@ import (
 // Options say how much is kept. The zero value keeps about 600 MB.
 type Options struct {
 	MaxBytes int64 // of one file, after which the next begins; default 100 MB, at least 4 kB
-	Keep     int   // older files; default 5; negative: all
+	Keep     int   // older full files, or as much in smaller ones; default 5; negative: all
 }
 
 // The defaults. A look takes about 2 kB, so a file of 100 MB has half a day of
@@ -115,20 +116,40 @@ func (f *File) begin() error {
 	if err != nil {
 		return fmt.Errorf("journal: cannot begin a file; name one in a folder that exists and can be written to: %w", err)
 	}
+	if err := f.prune(); err != nil {
+		return errors.Join(err, file.Close())
+	}
 	f.newest, f.written = file, 0
-	return f.prune()
+	return nil
 }
+
+// small is how many times as many files as are to be kept there may be, where they
+// take no more room than those would: a service that is restarted again and again
+// begins small ones, and they shall not push out what came before.
+const small = 20
 
 // prune removes the oldest files beyond those to keep.
 func (f *File) prune() error {
 	older := f.older()
-	if f.keep < 0 || len(older) <= f.keep {
+	if f.keep < 0 {
 		return nil
 	}
-	for _, path := range older[:len(older)-f.keep] {
+	var total int64
+	sizes := make([]int64, len(older))
+	for i, path := range older {
+		if info, err := os.Stat(path); err == nil {
+			sizes[i] = info.Size()
+			total += sizes[i]
+		}
+	}
+	for i, path := range older {
+		if left := len(older) - i; left <= f.keep || left <= small*f.keep && total <= int64(f.keep)*f.max {
+			return nil
+		}
 		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 			return fmt.Errorf("journal: cannot remove an old file: %w", err)
 		}
+		total -= sizes[i]
 	}
 	return nil
 }

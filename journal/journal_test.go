@@ -205,6 +205,39 @@ func TestOnlyTheNewestFilesOfAJournalAreKept(t *testing.T) {
 	}
 }
 
+// A service in a loop of crashes begins a file each time, with hardly more than a header.
+func TestSmallFilesDoNotPushOutLargeOnes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	begin := func(content string) *journal.File {
+		f, err := journal.Open(path, journal.Options{MaxBytes: 4 << 10, Keep: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	incident := strings.Repeat("x", 4095) + "\n"
+	begin(incident)
+	var f *journal.File
+	for range 10 {
+		f = begin("header\n")
+	}
+	if files := f.Files(); len(files) != 11 || read(t, files[0]) != incident {
+		t.Errorf("%d files, the first of %d bytes", len(files), len(read(t, files[0])))
+	}
+	for range 200 {
+		f = begin("header\n")
+	}
+	if n := len(f.Files()); n != 61 {
+		t.Errorf("%d files after 211", n)
+	}
+}
+
 func TestAJournalThatCannotBeKeptSaysWhatToDo(t *testing.T) {
 	if _, err := journal.Open(filepath.Join(t.TempDir(), "none", "j"), journal.Options{}); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "folder that exists") {
 		t.Errorf("in a folder that does not exist: %v", err)

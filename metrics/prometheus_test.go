@@ -108,7 +108,7 @@ func TestARealPrometheusScrapesALivePoolAndEvaluatesTheRules(t *testing.T) {
 			t.Errorf("the alert %s is %s for a pool that is well", r.Name, r.State)
 		}
 	}
-	if len(rules) != 8 {
-		t.Errorf("%d rules are loaded, not 8", len(rules))
+	if len(rules) != 10 {
+		t.Errorf("%d rules are loaded, not 10", len(rules))
 	}
 }

@@ -89,6 +89,7 @@ func TestEachFormatIsFoundOutAndImported(t *testing.T) {
 		{"OpenTelemetry", `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeSpans":[{"spans":[
 {"name":"query SELECT","startTimeUnixNano":"1700000001000000000","endTimeUnixNano":"1700000001002500000","attributes":[{"key":"db.system","value":{"stringValue":"postgresql"}}],"status":{"code":2}},
 {"name":"pool.acquire","startTimeUnixNano":"1700000000000000000","endTimeUnixNano":"1700000001000000000","attributes":[{"key":"db.system","value":{"stringValue":"postgresql"}}]},
+{"name":"GET k","startTimeUnixNano":"1700000000100000000","endTimeUnixNano":"1700000000200000000","attributes":[{"key":"db.system","value":{"stringValue":"redis"}}]},
 {"name":"GET /","startTimeUnixNano":"1","endTimeUnixNano":"2"}]}]}]}
 {"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","startTimeUnixNano":1700000000500000000,"endTimeUnixNano":1700000000501000000,"attributes":[{"key":"db.system.name","value":{"stringValue":"postgresql"}},{"key":"db.operation.name","value":{"stringValue":"INSERT"}}]}]}]}]}`, Options{}, "otel",
 			nil, "t_s,service_ms,class,status,pool\n0,1,INSERT,ok,\n0.5,2.5,query,error,shop\n"},
@@ -152,9 +153,9 @@ func TestWhatCannotBeImportedSaysWhere(t *testing.T) {
 		{"Prometheus, two metrics", `{"data":{"resultType":"matrix","result":[{"metric":{"__name__":"a"}},{"metric":{"__name__":"b"}}]}}`, Options{}, "several metrics (a, b); say which"},
 		{"Prometheus, no such metric", `{"data":{"resultType":"matrix","result":[{"metric":{"__name__":"a"}}]}}`, Options{Columns: "rate_rps=c"}, `there is no metric "c"; there are a`},
 		{"Prometheus, no such column", `{"data":{"resultType":"matrix","result":[{"metric":{"__name__":"a"}}]}}`, Options{Columns: "rat=a"}, `intervals have no column "rat"`},
-		{"OpenTelemetry, no database", `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x"}]}]}]}`, Options{}, "none of the 1 spans is of a database call"},
+		{"OpenTelemetry, no database", `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x"}]}]}]}`, Options{}, "none of the 1 spans is of a call to PostgreSQL"},
 		{"OpenTelemetry, cut off", `{"resourceSpans":[{`, Options{}, "the document at byte 0 cannot be read as OTLP JSON"},
-		{"OpenTelemetry, times", `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","startTimeUnixNano":"5","endTimeUnixNano":"4","attributes":[{"key":"db.system","value":{"stringValue":"p"}}]}]}]}]}`, Options{}, "which are not times in ns"},
+		{"OpenTelemetry, times", `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","startTimeUnixNano":"5","endTimeUnixNano":"4","attributes":[{"key":"db.system","value":{"stringValue":"postgresql"}}]}]}]}]}`, Options{}, "which are not times in ns"},
 		{"nginx, mostly other lines", `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl"` + "\nx\ny\n", Options{}, "file1:2: the line is not of nginx' combined format; 2 lines are like it"},
 		{"PgBouncer without times", " database | total_xact_count | total_xact_time | total_wait_time\n a | 1 | 1 | 1\n", Options{}, "has no time above it"},
 		{"CSV without a map", "a,b\n1,2\n", Options{Format: "csv"}, "say which column is what, as --columns t_s="},
@@ -254,7 +255,7 @@ func FuzzImport(f *testing.F) {
 		"#autotune-trace {\"version\":1,\"kind\":\"events\"}\nt_s\n1\n",
 		`{"autotune_journal":1,"start":"2026-03-01T12:00:00Z"}` + "\n" + `{"observation":{"at":1},"decision":{}}` + "\n" + `{"observation":{"at":2},"decision":{}}`,
 		`{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"a_total"},"values":[[1,"5"],[2,"7"]]}]}}`,
-		`{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","startTimeUnixNano":"5","endTimeUnixNano":"9","attributes":[{"key":"db.system","value":{"stringValue":"p"}}]}]}]}]}`,
+		`{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","startTimeUnixNano":"5","endTimeUnixNano":"9","attributes":[{"key":"db.system","value":{"stringValue":"postgresql"}}]}]}]}]}`,
 		`{"timestamp":"1","hash_ids":{"passages_ids":[1]}}`,
 		"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.68,374,44\n",
 		"query_stream_id,query_id,relative_start,query_duration,query_duration_with_queue,start_delay\n1,2,30,4,5,1\n",

@@ -64,7 +64,7 @@ func readOTel(in *input, out *sink) error {
 	out.note("A row is a span of a query: a connection that is held over several, as in a transaction, is held longer.")
 	limited := &io.LimitedReader{R: in.lines, N: 0}
 	d := json.NewDecoder(limited)
-	taken, others := 0, 0
+	taken, others, elsewhere := 0, 0, 0
 	for {
 		limited.N = maxDocument
 		var doc export
@@ -78,8 +78,12 @@ func readOTel(in *input, out *sink) error {
 			for _, ss := range rs.ScopeSpans {
 				for i := range ss.Spans {
 					s := &ss.Spans[i]
-					if s.attribute("db.system.name", "db.system") == "" || waiting(s.Name) {
+					switch system := strings.ToLower(s.attribute("db.system.name", "db.system")); {
+					case system == "" || waiting(s.Name):
 						others++
+						continue
+					case !strings.Contains(system, "postgres") && system != "pgx":
+						elsewhere++
 						continue
 					}
 					taken++
@@ -90,11 +94,14 @@ func readOTel(in *input, out *sink) error {
 			}
 		}
 	}
-	if taken == 0 && others > 0 {
-		return in.problem("none of the %d spans is of a database call (with the attribute db.system or db.system.name)", others)
+	if taken == 0 && others+elsewhere > 0 {
+		return in.problem("none of the %d spans is of a call to PostgreSQL (with the attribute db.system or db.system.name)", others+elsewhere)
 	}
 	if others > 0 {
 		out.note("%d spans that are not of queries were left out.", others)
+	}
+	if elsewhere > 0 {
+		out.note("%d spans of other databases were left out.", elsewhere)
 	}
 	return nil
 }
@@ -103,7 +110,7 @@ func readOTel(in *input, out *sink) error {
 // instrumentations of pgx give them.
 func waiting(name string) bool {
 	name = strings.ToLower(name)
-	return strings.Contains(name, "acquire") || strings.HasSuffix(name, "connect") || strings.HasPrefix(name, "prepare")
+	return strings.HasPrefix(name, "acquire") || strings.HasSuffix(name, "acquire") || strings.HasSuffix(name, "connect") || strings.HasPrefix(name, "prepare")
 }
 
 func (s *span) add(in *input, out *sink, pool string) error {

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -75,6 +76,28 @@ func TestQuantisedTimesAreSpreadInsideTheirQuantum(t *testing.T) {
 	other, _ := stream(t, Plan{Seed: 8}, `{"version":1,"kind":"events","quantum_s":1}`, rows)
 	if !same(all, again) || same(all, other) {
 		t.Error("the seed does not decide")
+	}
+}
+
+// A log has the end in whole seconds, and to the millisecond how long it took.
+func TestTimesOffTheTicksAreSpreadOverTheirQuantumToo(t *testing.T) {
+	var at []float64
+	for i := range 1000 {
+		at = append(at, 100+float64(i/100)-float64(1+i%9)/1000)
+	}
+	slices.Sort(at)
+	rows := "t_s\n"
+	for _, x := range at {
+		rows += fmt.Sprintf("%.3f\n", x)
+	}
+	all, _ := stream(t, Plan{Seed: 7}, `{"version":1,"kind":"events","quantum_s":1}`, rows)
+	if len(all) != 1000 || !slices.IsSortedFunc(all, func(a, b Event) int { return cmp.Compare(a.T, b.T) }) {
+		t.Fatalf("%d events, in order: %v", len(all), all[:10])
+	}
+	for second := 101; second < 109; second++ {
+		if last := between(all, float64(second)+0.9, float64(second)+1); last < 2 || last > 25 {
+			t.Errorf("%d of about 100 requests came in the last tenth of second %d", last, second)
+		}
 	}
 }
 

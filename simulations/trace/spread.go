@@ -1,47 +1,64 @@
 package trace
 
 import (
+	"cmp"
+	"container/heap"
 	"math/rand/v2"
 	"slices"
 )
 
 // maxTogether is how many requests of one quantum are spread together. More than
-// that are spread in turns, each over the whole quantum's rest: a million requests
-// in one tick of a clock are dense enough.
+// that are spread in turns, each over the whole quantum: a million requests in one
+// tick of a clock are dense enough.
 const maxTogether = 1 << 20
 
-// spread gives requests that were recorded at the same tick of a coarse clock
-// random times within it. Recorded times are the tick's begin. What was in order
-// stays in order.
+// spread gives requests whose time was recorded by a coarse clock random times
+// within its quantum. Recorded times are the quantum's begin; they need not lie on
+// its ticks, for a log may have the end by a coarse clock, and how long it took
+// exactly. What was recorded at the same time stays in order.
 func spread(next source, quantum float64, random *rand.Rand) source {
 	in := &peeked{next: next}
-	var batch []Event
+	var waiting timed
+	var together []Event
 	var times []float64
-	at := 0
-	floor := 0.0
 	return func(e *Event) error {
-		if at == len(batch) {
+		for {
 			first, err := in.peek()
+			if len(waiting) > 0 && (err != nil || waiting[0].T <= first.T || len(waiting) >= maxTogether) {
+				*e = heap.Pop(&waiting).(Event) // an error comes when all before it are out
+				return nil
+			}
 			if err != nil {
 				return err
 			}
 			tick := first.T
-			batch, times, at = batch[:0], times[:0], 0
-			for len(batch) < maxTogether {
+			together, times = together[:0], times[:0]
+			for len(times) < maxTogether {
 				n, err := in.peek()
 				if err != nil || n.T != tick {
 					break // an error comes again when it is its turn
 				}
-				batch, in.full = append(batch, *n), false
-				from := max(tick, floor)
-				times = append(times, from+max(0, tick+quantum-from)*random.Float64())
+				together, in.full = append(together, *n), false
+				times = append(times, tick+quantum*random.Float64())
 			}
 			slices.Sort(times)
-			floor = times[len(times)-1]
+			for i := range together {
+				together[i].T = times[i]
+				heap.Push(&waiting, together[i])
+			}
 		}
-		*e = batch[at]
-		e.T = times[at]
-		at++
-		return nil
 	}
+}
+
+// timed is a heap of events, the earliest on top.
+type timed []Event
+
+func (t timed) Len() int           { return len(t) }
+func (t timed) Less(i, j int) bool { return cmp.Less(t[i].T, t[j].T) }
+func (t timed) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+func (t *timed) Push(x any)        { *t = append(*t, x.(Event)) }
+func (t *timed) Pop() any {
+	last := (*t)[len(*t)-1]
+	*t = (*t)[:len(*t)-1]
+	return last
 }
