@@ -46,6 +46,7 @@ func TestTheTestsOfAlertsNoticeAThresholdThatMoved(t *testing.T) {
 	for _, move := range [][2]string{
 		{"> 0.70 and", ">= 0.70 and"}, {"[5m]) > 0.90", "[5m]) >= 0.90"}, {"> 0) > 0.1", "> 0) > 0.09"},
 		{"< 0.95", "< 0.96"}, {"> 5 *", ">= 5 *"}, {"> 0.5)", ">= 0.5)"}, {"0.95 * autotune_budget", "0.94 * autotune_budget"}, {`"lost"} == 1`, `"works"} == 1`},
+		{"> 0) > 0.05", "> 0) >= 0.05"}, {"visible == 0", "visible == 1"},
 		{"rate(autotune_decisions_total[5m])) > 0.5\n        for: 10m", "rate(autotune_decisions_total[5m])) >= 0.5\n        for: 10m"},
 	} {
 		before := moved
