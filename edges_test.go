@@ -3,6 +3,7 @@ package autotune
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -191,4 +192,36 @@ func TestAConnectionHeldForAMinuteIsPinned(t *testing.T) {
 			t.Errorf("after %s: %d pinned of %d held, want %d of 1", after, t2.pinned, t2.held, want)
 		}
 	}
+}
+
+// Another process of the service looks like ourselves to the server. It takes room all
+// the same.
+func TestOtherProcessesOfTheServiceTakeRoomOnTheServer(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	sibling := opened(t, dsn, func(c *Config) { c.Pool.MaxConns, c.Start, c.Ceiling = 3, 3, 3 })
+	for range 3 {
+		c, err := sibling.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Release()
+	}
+	p := opened(t, dsn, func(c *Config) {
+		c.Pool.MaxConns, c.Start, c.Ceiling, c.Manual, c.Interval = 2, 2, 2, false, 100*time.Millisecond
+	})
+	await.Until(t, edgePatience, func() string {
+		if err := p.Ping(t.Context()); err != nil {
+			return err.Error()
+		}
+		w := p.tuner.telemetry.known()
+		open, _, _ := p.budget.snapshot()
+		s := w.server(open)
+		if s == nil {
+			return "the server is out of sight"
+		}
+		if beside := s.Others - w.activity.Others.Total(); beside != 3 {
+			return fmt.Sprintf("%d connections of siblings instead of 3", beside)
+		}
+		return ""
+	})
 }

@@ -25,6 +25,7 @@ func (o *observer) observe(w *world) Observation {
 	g := p.gate.snapshot()
 	t, _ := p.ledger.totals(now)
 	c := p.counters()
+	open, _, _ := p.budget.snapshot()
 	size := p.Size()
 	canceled, failed := g.stat.canceled+p.ledger.canceledLate.Load(), p.ledger.failed.Load()
 	obs := Observation{
@@ -47,7 +48,7 @@ func (o *observer) observe(w *world) Observation {
 			InUse: int(g.inUse), Idle: int(c.idle), Queued: int(g.queued), Connecting: int(c.constructing),
 			Budget: p.cfg.Budget, Peak: int(g.peak), Pinned: int(t.pinned),
 		},
-		Server: w.server(),
+		Server: w.server(open),
 		Host:   w.hostView(),
 	}
 	obs.Counters = monotonic(o.counters, obs.Counters)

@@ -230,24 +230,27 @@ func (t *telemetry) close(ctx context.Context) {
 	_ = reader.Close(ctx)
 }
 
-// server is the controller's view of the world; nil when it is out of sight.
-func (w *world) server() *controller.Server {
+// server is the controller's view of the world; nil when it is out of sight. open is
+// how many connections this pool has: what else looks like its own are those of other
+// processes of the service, which take room on the server like anybody's.
+func (w *world) server(open int) *controller.Server {
 	if w.activityAt.IsZero() || w.factsAt.IsZero() {
 		return nil
 	}
 	a, f := &w.activity, &w.facts
+	siblings := max(0, a.Ours.Total()-open)
 	s := &controller.Server{
 		Ours: controller.Backends{
 			OnCPU: a.Ours.OnCPU, IO: a.Ours.IO, Lock: a.Ours.Lock, LWLock: a.Ours.LWLock, OtherWait: a.Ours.OtherWait,
 			IdleInTransaction: a.Ours.IdleInTransaction, Idle: a.Ours.Idle, Unknown: a.Ours.Unknown,
 		},
-		Others: a.Others.Total(), Partial: a.Partial,
+		Others: a.Others.Total() + siblings, Partial: a.Partial,
 		MaxConnections: f.Settings.MaxConnections, Reserved: f.Settings.Reserved(),
 		Vectors: controller.VectorFacts{Installed: f.Vectors.Installed, Rows: f.Vectors.Rows, IndexBytes: f.Vectors.IndexBytes, SharedBuffer: f.Settings.SharedBuffers},
 	}
 	for _, limit := range []int{f.Server.RoleConnectionLimit, f.Server.DatabaseConnectionLimit} {
-		if limit >= 0 && limit+s.Reserved+s.Others < s.MaxConnections {
-			s.MaxConnections = limit + s.Reserved + s.Others // these walls hold for us alone
+		if beside := s.Reserved + a.Others.Total(); limit >= 0 && limit+beside < s.MaxConnections {
+			s.MaxConnections = limit + beside // this wall holds for us and our siblings alone
 		}
 	}
 	if w.sharedBox && w.hostOK {

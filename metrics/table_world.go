@@ -47,7 +47,7 @@ var serverMetrics = []metric{
 				e(float64(state.n), state.name)
 			}
 		}},
-	server("autotune_server_other_backends", "Server connections of everybody else. A lower bound without pg_read_all_stats.",
+	server("autotune_server_other_backends", "Server connections of everybody else, other processes of this service included. A lower bound without pg_read_all_stats.",
 		func(v *controller.Server) int { return v.Others }),
 	server("autotune_server_max_connections", "max_connections of the server, or less where a limit of the role or database binds.",
 		func(v *controller.Server) int { return v.MaxConnections }),

@@ -85,7 +85,8 @@ type Server struct {
 	// application name, by what they are doing. They are a census of one
 	// instant, taken without the tuned pool.
 	Ours Backends `json:"ours"`
-	// Others counts the client backends of everybody else.
+	// Others counts the client backends of everybody else, other processes of the
+	// service included.
 	Others int `json:"others"`
 	// Partial is true when the role may not see what other roles' backends
 	// do (no pg_read_all_stats): Others is then a lower bound.
