@@ -33,10 +33,12 @@
 // # Where it starts
 //
 // At the size the pool would have had: pool_max_conns of the connection string
-// or Config.Pool.MaxConns, which then is the ceiling as well, or pgxpool's
-// default. With a queue it learns the knee of the throughput curve, the fewest
+// or Config.Pool.MaxConns, which then is the ceiling as well (a MaxConns in code
+// only where it is not pgxpool's default: say Ceiling), or pgxpool's default. With
+// a queue it learns the knee of the throughput curve, the fewest
 // connections that give nearly all of the peak, and keeps the limit there.
-// Without a queue it leaves the limit alone.
+// Without a queue it moves the limit only where the load's own ups and downs have
+// shown that fewer serve more, or where the server is crowded.
 //
 // # Words
 //
