@@ -214,8 +214,7 @@ func TestOtherProcessesOfTheServiceTakeRoomOnTheServer(t *testing.T) {
 			return err.Error()
 		}
 		w := p.tuner.telemetry.known()
-		open, _, _ := p.budget.snapshot()
-		s := w.server(open)
+		s := w.server()
 		if s == nil {
 			return "the server is out of sight"
 		}

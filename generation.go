@@ -215,6 +215,17 @@ func (p *Pool) releaseHijacked(gen *generation, n int64) {
 	}
 }
 
+// hijackedNow is how many connections of the generations that live are known to have
+// left the pool for good; the ledger still has them as held.
+func (p *Pool) hijackedNow() (n int64) {
+	p.hijackMu.Lock()
+	defer p.hijackMu.Unlock()
+	for _, gen := range p.generationsAlive() {
+		n += gen.hijacked
+	}
+	return n
+}
+
 // tracer is the way back from pgxpool: Release calls it before the connection
 // returns. It hands every other event to the tracer in the user's configuration.
 type tracer struct {

@@ -25,7 +25,6 @@ func (o *observer) observe(w *world) Observation {
 	g := p.gate.snapshot()
 	t, _ := p.ledger.totals(now)
 	c := p.counters()
-	open, _, _ := p.budget.snapshot()
 	size := p.Size()
 	canceled, failed := g.stat.canceled+p.ledger.canceledLate.Load(), p.ledger.failed.Load()
 	obs := Observation{
@@ -46,9 +45,9 @@ func (o *observer) observe(w *world) Observation {
 		Gauges: controller.Gauges{
 			Limit: int(g.limit), Max: size.Max, Min: size.Min,
 			InUse: int(g.inUse), Idle: int(c.idle), Queued: int(g.queued), Connecting: int(c.constructing),
-			Budget: p.cfg.Budget, Peak: int(g.peak), Pinned: int(t.pinned),
+			Budget: p.cfg.Budget, Peak: int(g.peak), Pinned: int(max(0, t.pinned-p.hijackedNow())),
 		},
-		Server: w.server(open),
+		Server: w.server(),
 		Host:   w.hostView(),
 	}
 	obs.Counters = monotonic(o.counters, obs.Counters)

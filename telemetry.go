@@ -44,6 +44,7 @@ type telemetry struct {
 type world struct {
 	activity   pgstat.Activity
 	activityAt time.Time // zero: never
+	open       int       // connections of this pool then
 	facts      pgstat.Facts
 	factsAt    time.Time // zero: never
 	factsNext  time.Time
@@ -119,10 +120,12 @@ func (t *telemetry) look(ctx context.Context, reader *pgstat.Reader, w *world) {
 		w.host, w.hostOK = h, true
 	}
 	countError(ctx, &t.hostErrors, err)
+	before, _, _ := t.pool.budget.snapshot()
 	activity, err := reader.Read(ctx)
+	after, _, _ := t.pool.budget.snapshot()
 	countError(ctx, &t.serverErrors, err)
 	if w.err = err; err == nil {
-		w.activity, w.activityAt = activity, time.Now()
+		w.activity, w.activityAt, w.open = activity, time.Now(), max(before, after)
 		if !time.Now().Before(w.factsNext) {
 			t.readFacts(ctx, reader, w)
 		}
@@ -230,15 +233,15 @@ func (t *telemetry) close(ctx context.Context) {
 	_ = reader.Close(ctx)
 }
 
-// server is the controller's view of the world; nil when it is out of sight. open is
-// how many connections this pool has: what else looks like its own are those of other
-// processes of the service, which take room on the server like anybody's.
-func (w *world) server(open int) *controller.Server {
+// server is the controller's view of the world; nil when it is out of sight. What looks
+// like this pool's own beyond the connections it has are those of other processes of the
+// service, which take room on the server like anybody's.
+func (w *world) server() *controller.Server {
 	if w.activityAt.IsZero() || w.factsAt.IsZero() {
 		return nil
 	}
 	a, f := &w.activity, &w.facts
-	siblings := max(0, a.Ours.Total()-open)
+	siblings := max(0, a.Ours.Total()-w.open)
 	s := &controller.Server{
 		Ours: controller.Backends{
 			OnCPU: a.Ours.OnCPU, IO: a.Ours.IO, Lock: a.Ours.Lock, LWLock: a.Ours.LWLock, OtherWait: a.Ours.OtherWait,

@@ -141,8 +141,11 @@ func (l *Learner) putOff(at time.Duration) move {
 // stalled ends an episode at whose limit nothing comes back: that is no measurement,
 // and callers wait.
 func (l *Learner) stalled(at time.Duration, low, high int) move {
-	if l.Current.N < l.Base {
-		l.Stuck, l.StuckAt = max(l.Current.N, l.stuckBelow(at)-1), at
+	if n := l.Current.N; n < l.Base {
+		if n == l.StallN && at-l.StallAt < stuckFor { // once may have been a lock
+			l.Stuck = max(n, l.stuckBelow(at)-1)
+		}
+		l.StallN, l.StallAt = n, at
 	}
 	if l.Verify {
 		return l.putOff(at)
@@ -151,10 +154,10 @@ func (l *Learner) stalled(at time.Duration, low, high int) move {
 	return move{limit: min(max(l.Base, low), high), reason: sizing.Steady}
 }
 
-// stuckBelow is the lowest limit worth trying since nothing came back at a lower one;
-// 0: any.
+// stuckBelow is the lowest limit worth trying since nothing came back at a lower one,
+// twice; 0: any.
 func (l *Learner) stuckBelow(at time.Duration) int {
-	if l.Stuck == 0 || at-l.StuckAt > stuckFor {
+	if l.Stuck == 0 || at-l.StallAt > stuckFor {
 		return 0
 	}
 	return l.Stuck + 1

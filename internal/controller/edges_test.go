@@ -237,3 +237,51 @@ func TestALimitAtWhichNothingComesBackIsLeftSoon(t *testing.T) {
 		t.Errorf("the limit is %d, 20 is right", p.limit)
 	}
 }
+
+// The surplus that drains after a limit was lowered is no sign of life.
+func TestAStallAfterTheSurplusHasDrainedIsLeftSoon(t *testing.T) {
+	var moved time.Duration
+	var p *plant
+	p = newPlant(func(n float64) float64 {
+		if n <= 10 && p.at > moved+400*time.Millisecond {
+			return 0
+		}
+		return 300 * math.Max(1, math.Min(n-10, 10))
+	}, 80, 64, 0.02, 1)
+	var stuck, longest time.Duration
+	p.run(config(), controller.State{}, 8*time.Minute, func(o controller.Observation, d controller.Decision) {
+		if d.Limit != p.limit {
+			moved = o.At
+		}
+		if p.limit > 10 {
+			stuck = o.At
+		}
+		longest = max(longest, o.At-stuck)
+	})
+	if longest > 3*time.Second {
+		t.Errorf("nobody was served for %s", longest)
+	}
+}
+
+// Callers that all wait for one lock are held for minutes, too. More of them would
+// only wait with them.
+func TestALongLockDoesNotRaiseTheLimitStepByStep(t *testing.T) {
+	p := newPlant(pureSearch, 60, 8, 0.02, 1)
+	s := p.run(config(), controller.State{}, time.Minute, nil)
+	before := p.limit
+	p.curve = func(float64) float64 { return 0 }
+	locked := p.at
+	for p.at < locked+15*time.Minute {
+		o := p.observe()
+		if p.at > locked+time.Minute {
+			o.Gauges.Pinned = o.Gauges.InUse
+		}
+		var d controller.Decision
+		s, d = controller.Step(config(), s, o)
+		p.limit, p.max = d.Limit, d.Max
+		p.advance(500 * time.Millisecond)
+	}
+	if p.limit > before+4 {
+		t.Errorf("the limit went from %d to %d behind a lock", before, p.limit)
+	}
+}

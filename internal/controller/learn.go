@@ -40,9 +40,10 @@ type Learner struct {
 	From      time.Duration    // measuring starts: before it, the pool settles
 	Moved     time.Duration    // when the limit was moved for the current trial
 	Left      float64          // in use then, and not come back since
-	Back      float64          // come back since then
-	Stuck     int              // the highest limit below that in force at which nothing came back
-	StuckAt   time.Duration
+	BackAt    time.Duration    // when something came back last, since then
+	Stuck     int              // the highest limit below that in force at which nothing came back, twice
+	StallN    int              // the last such limit
+	StallAt   time.Duration    // when
 
 	Memories [memories]Memory // of the loads of earlier episodes
 	Recalled int              // 1 + the index of the memory whose limit is being tried; 0: none
@@ -136,7 +137,7 @@ const (
 
 	// stallLeast, or stallServices service times, without one connection coming back
 	// end a trial: whoever holds them waits for something else, perhaps for another
-	// connection. For stuckFor no limit so low is tried again.
+	// connection. Where it happens twice, no limit so low is tried again for stuckFor.
 	stallLeast    = time.Second
 	stallServices = 10
 	stuckFor      = 10 * time.Minute
@@ -214,7 +215,7 @@ func (l *Learner) begin(at time.Duration, limit, low int) move {
 		l.Trials, l.Duels, l.Refined, l.Low = 0, 0, 0, low
 	}
 	l.Current = Trial{N: limit}
-	l.From, l.Moved, l.Left, l.Back = at, at, 0, 0
+	l.From, l.Moved, l.BackAt, l.Left = at, at, at, 0
 	return move{limit: limit, reason: sizing.Learning, soon: fastLook}
 }
 
@@ -230,7 +231,7 @@ func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
 // limit is reached when the surplus has been given back, a raised one when the
 // new connections are open.
 func (l *Learner) try(at time.Duration, n int, service time.Duration, reason sizing.Reason) move {
-	l.Moved, l.Left, l.Back = at, float64(l.Current.N), 0
+	l.Moved, l.BackAt, l.Left = at, at, float64(l.Current.N)
 	l.Current = Trial{N: n}
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
@@ -260,8 +261,10 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		}
 		return l.conclude(cfg, at, low, high)
 	}
-	l.Back += float64(w.Completions)
-	if l.Back == 0 && at-l.Moved > max(stallLeast, stallServices*est.Service) {
+	if w.Completions > 0 {
+		l.BackAt = at
+	}
+	if at-l.BackAt > max(stallLeast, stallServices*est.Service) {
 		return l.stalled(at, low, high)
 	}
 	if l.Left > 0 && at < l.Moved+turnoverMost {
@@ -282,6 +285,9 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	l.Current.add(w)
 	if !l.done() {
 		return stay
+	}
+	if l.Current.Completions == 0 {
+		return l.stalled(at, low, high)
 	}
 	return l.file(cfg, at, low, high, callers, est)
 }

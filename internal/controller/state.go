@@ -22,9 +22,10 @@ type State struct {
 	// The last raise for a burst: from where to where.
 	RaisedFrom, RaisedTo int
 
-	LimitBefore int // as decided before the last look
-	Limit       int // as decided last; the pool's own may differ if moved by hand
-	Max         int // the same of max
+	LimitBefore int   // as decided before the last look
+	Limit       int   // as decided last; the pool's own may differ if moved by hand
+	Max         int   // the same of max
+	PinnedDone  int64 // completions when all in use were pinned last
 	Learn       Learner
 
 	SeenAt   time.Duration // when the server was last seen

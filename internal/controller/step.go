@@ -232,7 +232,8 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	if cores := s.Server.Cores; cores > 0 && s.Computing >= 0.8*float64(cores) {
 		low = max(low, cores) // fewer connections than busy cores would leave some idle
 	}
-	low = max(low, est.Least) + o.Gauges.Pinned
+	pinned := s.pinned(o, est)
+	low = max(low+pinned, est.Least)
 	low = min(max(low, s.Learn.stuckBelow(o.At)), high)
 	// Waits are booked when they end, those of slow requests late.
 	callers := math.Max(w.inUse+w.WaitTime.Seconds()/w.Elapsed.Seconds(), float64(o.Gauges.InUse+o.Gauges.Queued))
@@ -248,7 +249,7 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 		s.Learn.CrowdEvery = 0
 	}
 	d.Next = m.soon
-	if least := min(o.Gauges.Pinned+1, high); d.Limit < least { // else nobody is served
+	if least := min(pinned+1, high); d.Limit < least { // else nobody is served
 		d.Limit, d.Reason = least, sizing.DemandRose
 		s.Learn.Episode, s.Learn.Known = false, false
 	}
@@ -271,6 +272,23 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	case d.Limit < limit || d.Max < o.Gauges.Max:
 		d.Action = Shrink
 	}
+}
+
+// pinned is how many of the connections in use are held for good. Those of queries
+// that take as long come back. Where all are, they may wait for one lock: what else
+// asks gets one more connection, and no further one unless that has come back.
+func (s *State) pinned(o Observation, est model.Estimate) int {
+	n := o.Gauges.Pinned
+	switch {
+	case stallServices*est.Service > PinnedAfter:
+		return 0
+	case n > 0 && n >= o.Gauges.InUse:
+		if o.Counters.Completions == s.PinnedDone {
+			return 0
+		}
+		s.PinnedDone = o.Counters.Completions
+	}
+	return n
 }
 
 // attribute names what holds throughput back while callers queue at a limit that

@@ -21,11 +21,13 @@ func spread(next source, quantum float64, random *rand.Rand) source {
 	var waiting timed
 	var together []Event
 	var times []float64
+	floor := 0.0 // of what is out already
 	return func(e *Event) error {
 		for {
 			first, err := in.peek()
 			if len(waiting) > 0 && (err != nil || waiting[0].T <= first.T || len(waiting) >= maxTogether) {
 				*e = heap.Pop(&waiting).(Event) // an error comes when all before it are out
+				floor = e.T
 				return nil
 			}
 			if err != nil {
@@ -39,7 +41,8 @@ func spread(next source, quantum float64, random *rand.Rand) source {
 					break // an error comes again when it is its turn
 				}
 				together, in.full = append(together, *n), false
-				times = append(times, tick+quantum*random.Float64())
+				from := max(tick, floor)
+				times = append(times, from+max(0, tick+quantum-from)*random.Float64())
 			}
 			slices.Sort(times)
 			for i := range together {
