@@ -18,6 +18,18 @@ import (
 
 const edgePatience = 20 * time.Second
 
+// taken acquires a connection until the test ends.
+func taken(t *testing.T, p *Pool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), edgePatience)
+	defer cancel()
+	c, err := p.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Release)
+}
+
 // While one connection is slow to open, those that are warm already serve callers.
 func TestWarmingLetsGoOfWhatItKeepsWhileAConnectHangs(t *testing.T) {
 	hang := make(chan struct{})
@@ -40,14 +52,8 @@ func TestWarmingLetsGoOfWhatItKeepsWhileAConnectHangs(t *testing.T) {
 		}
 		return ""
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), edgePatience)
-	defer cancel()
 	for range 3 { // the three that are open
-		c, err := p.Acquire(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Release()
+		taken(t, p)
 	}
 	if n := len(dials); n != 4 {
 		t.Errorf("%d connects instead of 4", n)
@@ -81,11 +87,7 @@ func TestAShortAcquireTimeoutDoesNotBoundTheDialToo(t *testing.T) {
 
 func TestCountersDoNotFallWhenCallersGiveUp(t *testing.T) {
 	p := opened(t, pgtest.DSN(t), func(c *Config) { c.Pool.MaxConns, c.Start, c.Ceiling = 1, 1, 1 })
-	held, err := p.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer held.Release()
+	taken(t, p)
 	before := p.Stat()
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan error)
@@ -165,11 +167,7 @@ func TestDatabaseSQLMeetsTheAcquireTimeoutToo(t *testing.T) {
 	p := opened(t, pgtest.DSN(t), func(c *Config) {
 		c.Pool.MaxConns, c.Start, c.Ceiling, c.AcquireTimeout = 1, 1, 1, 500*time.Millisecond
 	})
-	held, err := p.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer held.Release()
+	taken(t, p)
 	db := OpenDB(p)
 	defer db.Close()
 	if err := db.PingContext(t.Context()); !errors.Is(err, ErrAcquireTimeout) {
@@ -179,11 +177,7 @@ func TestDatabaseSQLMeetsTheAcquireTimeoutToo(t *testing.T) {
 
 func TestAConnectionHeldForAMinuteIsPinned(t *testing.T) {
 	p := opened(t, pgtest.DSN(t), func(c *Config) { c.Pool.MaxConns, c.Start, c.Ceiling = 2, 2, 2 })
-	held, err := p.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer held.Release()
+	taken(t, p)
 	if err := p.Ping(t.Context()); err != nil { // on the other one
 		t.Fatal(err)
 	}
@@ -200,11 +194,7 @@ func TestOtherProcessesOfTheServiceTakeRoomOnTheServer(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	sibling := opened(t, dsn, func(c *Config) { c.Pool.MaxConns, c.Start, c.Ceiling = 3, 3, 3 })
 	for range 3 {
-		c, err := sibling.Acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Release()
+		taken(t, sibling)
 	}
 	p := opened(t, dsn, func(c *Config) {
 		c.Pool.MaxConns, c.Start, c.Ceiling, c.Manual, c.Interval = 2, 2, 2, false, 100*time.Millisecond

@@ -113,13 +113,18 @@ func (g *gate) tryAcquire() bool {
 	}
 }
 
-// notePeak raises the peak to what state holds. It is a read nearly always.
-func (g *gate) notePeak(s uint64) {
-	n := inUseOf(s) + queuedOf(s)
+// notePeak raises the peak to what state holds.
+func (g *gate) notePeak(s uint64) { raise(&g.peak, inUseOf(s)+queuedOf(s)) }
+
+// raise makes high at least n, and returns what it is then. It is a read nearly always.
+func raise(high *atomic.Int64, n int64) int64 {
 	for {
-		old := g.peak.Load()
-		if n <= old || g.peak.CompareAndSwap(old, n) {
-			return
+		old := high.Load()
+		if n <= old {
+			return old
+		}
+		if high.CompareAndSwap(old, n) {
+			return n
 		}
 	}
 }

@@ -63,7 +63,7 @@ type Pool struct {
 	swapNanos   atomic.Int64
 	swapsFailed atomic.Int64
 	searches    searchCounters
-	granted     rising
+	granted     atomic.Int64 // as Stat said it last: its parts are read in turn, and one may be ahead
 
 	hijackMu   sync.Mutex
 	hijackLook atomic.Int64 // when a queue last made somebody look for hijacked connections

@@ -2,7 +2,6 @@ package autotune
 
 import (
 	"reflect"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -26,22 +25,6 @@ func (c *poolCounters) add(s *pgxpool.Stat) {
 	c.idleDestroyed += s.MaxIdleDestroyCount()
 	c.dialWaited += s.EmptyAcquireCount()
 	c.dialWaitTime += s.EmptyAcquireWaitTime()
-}
-
-// rising is a counter read from several places in turn, of which one may be a
-// moment ahead: what was said once is not taken back.
-type rising struct{ most atomic.Int64 }
-
-func (r *rising) rise(n int64) int64 {
-	for {
-		most := r.most.Load()
-		if n <= most {
-			return most
-		}
-		if r.most.CompareAndSwap(most, n) {
-			return n
-		}
-	}
 }
 
 // connectTime is how long callers waited inside the pool underneath.
@@ -93,7 +76,7 @@ func (p *Pool) Stat() *pgxpool.Stat {
 	g := p.gate.peek()
 	c := p.counters()
 	t, opens := p.ledger.totals(p.now())
-	granted := p.granted.rise(t.completed + t.held)
+	granted := raise(&p.granted, t.completed+t.held)
 	waited := int64(g.grantedWait() + p.connectTime(&c))
 	return newStat(map[string]int64{
 		"constructingResources": int64(c.constructing),

@@ -115,11 +115,7 @@ func (t *telemetry) look(ctx context.Context, reader *pgstat.Reader, w *world) {
 			t.pool.log.Error("reading the server failed", "panic", r)
 		}
 	}()
-	h, err := t.host.Read(ctx)
-	if err == nil || h.Cores > 0 {
-		w.host, w.hostOK = h, true
-	}
-	countError(ctx, &t.hostErrors, err)
+	countError(ctx, &t.hostErrors, t.readHost(ctx, w))
 	before, _, _ := t.pool.budget.snapshot()
 	activity, err := reader.Read(ctx)
 	after, _, _ := t.pool.budget.snapshot()
@@ -133,6 +129,14 @@ func (t *telemetry) look(ctx context.Context, reader *pgstat.Reader, w *world) {
 			t.noteVector(reader.CheckVector(ctx))
 		}
 	}
+}
+
+func (t *telemetry) readHost(ctx context.Context, w *world) error {
+	h, err := t.host.Read(ctx)
+	if err == nil || h.Cores > 0 {
+		w.host, w.hostOK = h, true
+	}
+	return err
 }
 
 // countError counts a reading that failed, unless it was the pool that ended it.
@@ -159,9 +163,7 @@ func (t *telemetry) readFacts(ctx context.Context, reader *pgstat.Reader, w *wor
 	}
 	if !eyes.Same(t.host) {
 		t.host = eyes
-		if h, err := t.host.Read(ctx); err == nil || h.Cores > 0 {
-			w.host, w.hostOK = h, true
-		}
+		_ = t.readHost(ctx, w) // the next look counts what cannot be read
 	}
 	if first {
 		t.pool.log.Info("server seen", "version", facts.Server.Version, "max_connections", facts.Settings.MaxConnections,
@@ -196,10 +198,14 @@ func (t *telemetry) noteVector(err error) {
 
 // now asks the server for its activity at once.
 func (t *telemetry) now(ctx context.Context) (pgstat.Activity, error) {
+	return t.current().Read(ctx)
+}
+
+// current is the reader of the server that the pool uses now.
+func (t *telemetry) current() *pgstat.Reader {
 	t.mu.Lock()
-	reader := t.reader
-	t.mu.Unlock()
-	return reader.Read(ctx)
+	defer t.mu.Unlock()
+	return t.reader
 }
 
 // known is what the last round of reading found.
@@ -227,10 +233,7 @@ func (t *telemetry) move(ctx context.Context) {
 
 func (t *telemetry) close(ctx context.Context) {
 	t.running.Wait()
-	t.mu.Lock()
-	reader := t.reader
-	t.mu.Unlock()
-	_ = reader.Close(ctx)
+	_ = t.current().Close(ctx)
 }
 
 // server is the controller's view of the world; nil when it is out of sight. What looks

@@ -3,6 +3,7 @@ package autotune
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -78,7 +79,7 @@ func (w *warming) begin(p *Pool) *kept {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	k := &kept{pool: p}
-	w.rounds = append(append([]*kept(nil), w.rounds...), k)
+	w.rounds = append(slices.Clone(w.rounds), k)
 	return k
 }
 
@@ -86,13 +87,7 @@ func (w *warming) end(k *kept) {
 	k.giveUp()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var others []*kept
-	for _, other := range w.rounds {
-		if other != k {
-			others = append(others, other)
-		}
-	}
-	w.rounds = others
+	w.rounds = slices.DeleteFunc(slices.Clone(w.rounds), func(other *kept) bool { return other == k })
 }
 
 // giveUp makes all rounds give up what they keep, because a caller queues: the

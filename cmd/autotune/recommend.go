@@ -177,7 +177,7 @@ func (o *recommendOptions) recording(ctx context.Context, s *session) (rec *advi
 	if o.save != "" {
 		f, err := os.OpenFile(o.save, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 		if errors.Is(err, os.ErrExist) {
-			return nil, fmt.Errorf("%s exists already and is left as it is; give another name to --save, or remove it", o.save)
+			return nil, occupied(o.save, "--save")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("the samples cannot be kept: %w", err)

@@ -166,9 +166,14 @@ func (f *recordFlags) convert(ctx context.Context, s *session) error {
 // free tells whether the file can be made, before any work.
 func (f *recordFlags) free() error {
 	if _, err := os.Lstat(f.out); err == nil {
-		return fmt.Errorf("%s exists already and is left as it is; give another name to -o, or remove it", f.out)
+		return occupied(f.out, "-o")
 	}
 	return nil
+}
+
+// occupied says that the file a flag names is there, and nobody's to overwrite.
+func occupied(path, flag string) error {
+	return fmt.Errorf("%s exists already and is left as it is; give another name to %s, or remove it", path, flag)
 }
 
 // counted shows how much of a file was read, and ends reading with ctx.

@@ -231,8 +231,9 @@ func wallsOf(q Question, r *Recording, subject, all *tally) sizing.Walls {
 		w.FreeBytes = max(1, r.Machine.RAMFree) // 0 would be unknown
 	}
 	server := &r.Facts.Server
-	w.Budget = smaller(w.Budget, limitLeft(q, r, server.DatabaseConnectionLimit, server.LimitedDatabase, func(g *pgstat.Group) string { return g.Database }))
-	w.Budget = smaller(w.Budget, limitLeft(q, r, server.RoleConnectionLimit, server.LimitedRole, func(g *pgstat.Group) string { return g.Role }))
+	w.Budget = smaller(
+		limitLeft(q, r, server.DatabaseConnectionLimit, server.LimitedDatabase, func(g *pgstat.Group) string { return g.Database }),
+		limitLeft(q, r, server.RoleConnectionLimit, server.LimitedRole, func(g *pgstat.Group) string { return g.Role }))
 	return w
 }
 
