@@ -285,3 +285,25 @@ func TestALongLockDoesNotRaiseTheLimitStepByStep(t *testing.T) {
 		t.Errorf("the limit went from %d to %d behind a lock", before, p.limit)
 	}
 }
+
+// What comes back while nobody queues is a sign of life, too.
+func TestALullIsNotAStall(t *testing.T) {
+	p := newPlant(func(n float64) float64 { return 20 * n }, 80, 4, 0.01, 1)
+	var s controller.State
+	for s.Learn.Moved == 0 || !s.Learn.Episode || s.Learn.Left > 0 {
+		if s = p.run(config(), s, 100*time.Millisecond, nil); p.at > time.Minute {
+			t.Fatal("nothing is tried")
+		}
+	}
+	n := s.Learn.Current.N
+	p.callers = n // for a moment nobody queues, and all are served
+	s = p.run(config(), s, 900*time.Millisecond, nil)
+	p.callers = 80
+	busy := p.curve
+	p.curve = func(float64) float64 { return 0 } // and the next look sees none come back
+	s = p.run(config(), s, 300*time.Millisecond, nil)
+	p.curve = busy
+	if !s.Learn.Episode || s.Learn.Current.N != n {
+		t.Errorf("the trial of %d ended: episode %v, now %d", n, s.Learn.Episode, s.Learn.Current.N)
+	}
+}

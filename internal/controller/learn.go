@@ -245,6 +245,9 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		return move{}
 	}
 	stay := move{limit: l.Current.N, reason: sizing.Learning, soon: fastLook}
+	if w.Completions > 0 {
+		l.BackAt = at
+	}
 	if !l.Saturated {
 		// The queue is gone. A short gap may be a lull; a longer one means
 		// that this limit serves the demand, or that the demand is gone.
@@ -260,9 +263,6 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 			return l.putOff(at)
 		}
 		return l.conclude(cfg, at, low, high)
-	}
-	if w.Completions > 0 {
-		l.BackAt = at
 	}
 	if at-l.BackAt > max(stallLeast, stallServices*est.Service) {
 		return l.stalled(at, low, high)
