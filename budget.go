@@ -145,14 +145,18 @@ func (b *budget) snapshot() (open, peak, size int) {
 // other: two attempts that each gave one back and looked for another would hinder
 // each other for ever where the budget is nearly used up.
 func (p *Pool) guardDial(gen *generation, cfg *pgx.ConnConfig) {
-	var last atomic.Pointer[socket] // of this connection attempt
+	var (
+		last    atomic.Pointer[socket] // of this connection attempt
+		refused atomic.Bool            // for good: its fallback, without TLS or to another host, is not meant for that
+	)
 	dial := cfg.DialFunc
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		before := last.Load()
 		if before != nil && before.isEstablished() {
 			return dial(ctx, network, addr) // a cancel request: its own short socket, not a server connection
 		}
-		if !p.budget.take() && (before == nil || !before.inherit(ctx)) {
+		if refused.Load() || !p.budget.take() && (before == nil || !before.inherit(ctx)) {
+			refused.Store(true)
 			return nil, errNoBudget
 		}
 		conn, err := dial(ctx, network, addr)

@@ -141,7 +141,7 @@ func (c *Config) readEnvironment(env func(string) (string, bool)) error {
 	})
 	read("DB_STATEMENT_TIMEOUT", func(v string) error {
 		d, err := parseTimeout(v)
-		if _, set := c.Pool.ConnConfig.RuntimeParams["statement_timeout"]; err == nil && !set {
+		if err == nil && !hasStatementTimeout(c.Pool.ConnConfig) {
 			c.Pool.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(d.Milliseconds(), 10)
 		}
 		return err

@@ -175,15 +175,47 @@ func TestDatabaseSQLMeetsTheAcquireTimeoutToo(t *testing.T) {
 	}
 }
 
+// What the budget has refused stays refused for this attempt: its fallback, without TLS
+// or to a standby, is for a server that cannot be reached otherwise.
+func TestAnAttemptRefusedByTheBudgetDoesNotFallBack(t *testing.T) {
+	p := opened(t, pgtest.DSN(t), func(c *Config) { c.Pool.MaxConns, c.Start, c.Ceiling, c.Budget = 1, 1, 1, 1 })
+	if err := p.Ping(t.Context()); err != nil { // the only token
+		t.Fatal(err)
+	}
+	cc := p.Config().ConnConfig
+	p.guardDial(p.routes.Load().current, cc)
+	if _, err := cc.DialFunc(t.Context(), "tcp", "127.0.0.1:1"); !errors.Is(err, errNoBudget) {
+		t.Fatalf("without a token: %v", err)
+	}
+	p.Reset()
+	await.Until(t, edgePatience, func() string {
+		if !p.budget.hasRoom() {
+			return "the token is not back"
+		}
+		return ""
+	})
+	if _, err := cc.DialFunc(t.Context(), "tcp", "127.0.0.1:1"); !errors.Is(err, errNoBudget) {
+		t.Errorf("the fallback of a refused attempt: %v", err)
+	}
+}
+
 func TestAConnectionHeldForAMinuteIsPinned(t *testing.T) {
 	p := opened(t, pgtest.DSN(t), func(c *Config) { c.Pool.MaxConns, c.Start, c.Ceiling = 2, 2, 2 })
 	taken(t, p)
 	if err := p.Ping(t.Context()); err != nil { // on the other one
 		t.Fatal(err)
 	}
+	c, err := p.Acquire(t.Context()) // and one whose new owner closes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := c.Hijack()
+	if err := own.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for after, want := range map[time.Duration]int64{controller.PinnedAfter - 10*time.Second: 0, controller.PinnedAfter + time.Second: 1} {
-		if t2, _ := p.ledger.totals(p.now() + int64(after)); t2.pinned != want || t2.held != 1 {
-			t.Errorf("after %s: %d pinned of %d held, want %d of 1", after, t2.pinned, t2.held, want)
+		if t2, _ := p.ledger.totals(p.now() + int64(after)); t2.pinned != want || t2.held != 2 || t2.orphans != 1 {
+			t.Errorf("after %s: %d pinned and %d closed of %d held, want %d and 1 of 2", after, t2.pinned, t2.orphans, t2.held, want)
 		}
 	}
 }

@@ -303,9 +303,9 @@ func (g *gate) bookCanceled(w *waiter, waited int64) {
 // close turns everybody away from now on, the queue included. Permits in use
 // may still be released.
 func (g *gate) close() {
-	g.limit.Store(-1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.limit.Store(-1)
 	for g.head != nil {
 		w := g.head
 		g.remove(w)

@@ -57,6 +57,9 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 		if ctx.Value(unannounced{}) != nil {
 			return errWarmedExplicitly
 		}
+		if gen.retired.Load() {
+			return errRetired
+		}
 		if !p.budget.hasRoom() {
 			return errNoBudget // before the user's hook fetches a token for nothing
 		}
@@ -104,6 +107,10 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 type unannounced struct{}
 
 var errWarmedExplicitly = errors.New("autotune: the generation is warmed explicitly")
+
+// errRetired sends a caller that would open a connection in a generation that was
+// replaced to the one that replaced it.
+var errRetired = errors.New("autotune: the generation has been replaced")
 
 // enter picks the generation a caller shall use and keeps it from being closed
 // until leave.
@@ -168,15 +175,21 @@ func (g *generation) leave() {
 }
 
 // closeGeneration lets nobody into a generation any more and closes it in the
-// background, which takes as long as its callers hold its connections.
+// background, which takes as long as its callers hold its connections. Its idle ones
+// close at once: one caller that hangs while it connects must not keep them, and
+// their part of the budget, from the generation that follows.
 func (p *Pool) closeGeneration(gen *generation) {
 	gen.retired.Store(true)
 	gen.end()
 	if gen.inflight.Load() == 0 {
 		gen.retire.Do(func() { close(gen.left) })
 	}
+	gen.pool.Reset()
 	p.background.Go(func() {
-		<-gen.left
+		select {
+		case <-gen.left:
+		case <-p.closing: // who still connects is turned away, as by pgxpool
+		}
 		gen.pool.Close()
 		p.forgetGeneration(gen)
 		close(gen.closed)

@@ -51,7 +51,12 @@ func TestHooksOfTheUserKeepWorkingOverASwap(t *testing.T) {
 		}
 		cfg.Pool.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { c.note("PrepareConn"); return true, nil }
 		cfg.Pool.AfterRelease = func(*pgx.Conn) bool { c.note("AfterRelease"); return true }
-		cfg.Pool.BeforeClose = func(*pgx.Conn) { c.note("BeforeClose") }
+		cfg.Pool.BeforeClose = func(conn *pgx.Conn) {
+			c.note("BeforeClose")
+			if conn.IsClosed() {
+				t.Error("BeforeClose got a connection that was closed")
+			}
+		}
 		cfg.Pool.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { c.note("ShouldPing"); return true }
 	})
 	for i := range 3 {

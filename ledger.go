@@ -30,7 +30,8 @@ type ledger struct {
 type serviceTotals struct {
 	completed int64
 	held      int64 // gauge: held now
-	pinned    int64 // gauge: of these, for controller.PinnedAfter or longer
+	pinned    int64 // gauge: of these, open and for controller.PinnedAfter or longer
+	orphans   int64 // gauge: of these, closed: by who hijacked them, or broken in use
 	service   time.Duration
 	inUse     time.Duration // service plus the running holds up to now
 	serviceSq float64       // s²
@@ -47,11 +48,12 @@ func (t *serviceTotals) add(s *socket, now int64) {
 		t.held++
 		if end := s.closedAt.Load(); end != 0 {
 			now = end // hijacked and closed by its new owner
+			t.orphans++
 		}
 		if at > 0 {
 			held := time.Duration(max(0, now-at))
 			t.inUse += held
-			if held >= controller.PinnedAfter {
+			if s.closedAt.Load() == 0 && held >= controller.PinnedAfter {
 				t.pinned++
 			}
 		}
@@ -103,7 +105,7 @@ func (l *ledger) forget(gen *generation, now int64) {
 			delete(l.live, s)
 		}
 	}
-	l.gone.held, l.gone.pinned = 0, 0
+	l.gone.held, l.gone.pinned, l.gone.orphans = 0, 0, 0
 }
 
 func (l *ledger) totals(now int64) (t serviceTotals, opens int64) {

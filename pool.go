@@ -70,6 +70,7 @@ type Pool struct {
 
 	tuner      *tuner
 	closeOnce  sync.Once
+	closing    chan struct{}  // closed by Close
 	background sync.WaitGroup // generations being closed
 }
 
@@ -91,7 +92,7 @@ func NewWithConfig(ctx context.Context, config *Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, profile: settings, log: cfg.Logger, epoch: time.Now(), swapping: newTurn()}
+	p := &Pool{cfg: cfg, profile: settings, log: cfg.Logger, epoch: time.Now(), swapping: newTurn(), closing: make(chan struct{})}
 	p.gate = newGate(settings.start.Max, p.now)
 	p.budget = &budget{size: cfg.Budget}
 	p.template.Store(settings.template)
@@ -340,6 +341,7 @@ func (p *Pool) Close() {
 	p.closeOnce.Do(func() {
 		p.tuner.stop()
 		p.gate.close()
+		close(p.closing)
 		_ = p.swapping.take(context.Background())
 		defer p.swapping.give()
 		p.closeGeneration(p.routes.Load().current)

@@ -87,13 +87,13 @@ func (c *Config) applyProfile(set explicit) profileSettings {
 	}
 	switch c.Profile {
 	case ProfileVector:
-		if _, ok := conn.RuntimeParams["statement_timeout"]; !ok {
+		if !hasStatementTimeout(conn) {
 			conn.RuntimeParams["statement_timeout"] = "300000" // 300 s, in PostgreSQL's milliseconds
 		}
 		statementCache(64)
 		orDefault(&c.AcquireTimeout, 10*time.Second)
 		s.tcpKeepAlive, s.checkVector = true, true
-		if !set.max && c.Ceiling == 0 {
+		if !set.max {
 			s.start.Max, s.floorMax = vectorMax, vectorMax
 		}
 		if !set.min {
@@ -111,9 +111,9 @@ func (c *Config) applyProfile(set explicit) profileSettings {
 		if !params["pool_max_conn_idle_time"] {
 			c.Pool.MaxConnIdleTime = math.MaxInt64
 		}
-		if !set.max && c.Ceiling == 0 {
+		if !set.max {
 			s.start.Max = c.Workers + batchSpare
-			c.Ceiling = s.start.Max
+			orDefault(&c.Ceiling, s.start.Max)
 		}
 		if !set.min {
 			s.start.Min = min(c.Workers, s.start.Max)
@@ -129,6 +129,13 @@ func (c *Config) applyProfile(set explicit) profileSettings {
 		conn.ConnectTimeout = max(c.AcquireTimeout, leastConnectTimeout)
 	}
 	return s
+}
+
+// hasStatementTimeout tells whether the connection string or PGOPTIONS set one; a
+// parameter of its own would win over the one in options.
+func hasStatementTimeout(conn *pgx.ConnConfig) bool {
+	_, ok := conn.RuntimeParams["statement_timeout"]
+	return ok || strings.Contains(conn.RuntimeParams["options"], "statement_timeout")
 }
 
 // keepAlive gives a fresh connection the profile's TCP keepalive.

@@ -74,6 +74,7 @@ func TestTheVectorProfilePresetsWhatItPromises(t *testing.T) {
 		"statement_cache_capacity=9":           {100, 20},
 		"statement_timeout=1234ms":             {100, 20},
 		"statement_timeout=0&pool_min_conns=5": {100, 5},
+		"options=-c%20statement_timeout%3D5s":  {100, 20},
 	} {
 		cfg, settings := completed(t, "postgres://u@h/d?"+dsn, func(c *Config) { c.Profile = ProfileVector })
 		if settings.start != want {
@@ -83,7 +84,7 @@ func TestTheVectorProfilePresetsWhatItPromises(t *testing.T) {
 			t.Errorf("%s: statement cache %d", dsn, capacity)
 		}
 		timeout := cfg.Pool.ConnConfig.RuntimeParams["statement_timeout"]
-		if want, explicit := map[bool]string{true: "1234ms"}[strings.Contains(dsn, "1234")], strings.Contains(dsn, "statement_timeout"); explicit && want != "" && timeout != want || !explicit && timeout != "300000" {
+		if want, explicit := map[bool]string{true: "1234ms"}[strings.Contains(dsn, "1234")], strings.Contains(dsn, "statement_timeout"); explicit && want != "" && timeout != want || !explicit && timeout != "300000" || strings.Contains(dsn, "options") && timeout != "" {
 			t.Errorf("%s: statement_timeout %s", dsn, timeout)
 		}
 	}
@@ -101,6 +102,20 @@ func completed(t *testing.T, dsn string, change func(*Config)) (*Config, profile
 		t.Fatal(err)
 	}
 	return out, settings
+}
+
+// A ceiling bounds a profile's size; it does not choose another.
+func TestACeilingLeavesAProfileItsSize(t *testing.T) {
+	for _, c := range []struct {
+		profile Profile
+		ceiling int
+		want    Size
+	}{{ProfileVector, 150, Size{100, 20}}, {ProfileVector, 50, Size{50, 20}}, {ProfileBatch, 100, Size{66, 64}}, {ProfileBatch, 10, Size{10, 10}}} {
+		cfg, settings := completed(t, "postgres://u@h/d", func(cfg *Config) { cfg.Profile, cfg.Ceiling, cfg.Workers = c.profile, c.ceiling, 64 })
+		if settings.start != c.want || cfg.Ceiling != c.ceiling {
+			t.Errorf("%s with ceiling %d: %+v, ceiling %d", c.profile, c.ceiling, settings.start, cfg.Ceiling)
+		}
+	}
 }
 
 func TestTheBatchProfilePresetsWhatItPromises(t *testing.T) {

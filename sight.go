@@ -75,7 +75,7 @@ func indexesByMethod(all []pgstat.VectorIndex) []VectorIndexes {
 			if m := &out[i]; m.Method == index.Method {
 				m.Count++
 				m.Bytes += index.Bytes
-				if !index.Valid {
+				if !index.Valid && !index.Building {
 					m.Invalid++
 				}
 			}

@@ -81,10 +81,12 @@ func (p *Pool) awaitDrain(ctx context.Context) error {
 	case <-t.C:
 		// Its last acquires first: one may be dialling, for as long as its
 		// caller and connect_timeout allow.
+		bounded, cancel := context.WithTimeout(ctx, p.cfg.SwapTimeout)
+		defer cancel()
 		select {
 		case <-old.left:
-		case <-ctx.Done():
-			return fmt.Errorf("autotune: a caller of the previous resize is still connecting: %w", ctx.Err())
+		case <-bounded.Done():
+			return fmt.Errorf("autotune: a caller of the previous resize is still connecting: %w", bounded.Err())
 		}
 		p.log.Info("generation left behind", "generation", old.id, "still_held", old.pool.Stat().AcquiredConns(), "after", p.cfg.DrainTimeout)
 	case <-ctx.Done():
@@ -108,10 +110,11 @@ func (p *Pool) check(ctx context.Context, next *generation) error {
 	if errors.Is(err, errNoBudget) {
 		if err = p.gate.acquireAhead(ctx); err == nil {
 			old := p.routes.Load().current
-			if err = p.openInstead(ctx, old, acquire); err == nil {
-				p.gate.release()
-			} else {
+			var closed bool
+			if closed, err = p.openInstead(ctx, old, acquire); err != nil && closed {
 				p.background.Go(func() { p.reopen(old) })
+			} else {
+				p.gate.release()
 			}
 		}
 	}
@@ -126,17 +129,20 @@ func (p *Pool) check(ctx context.Context, next *generation) error {
 // closing an idle connection of the old one. The caller holds a permit, as
 // everybody who needs a connection does, and so there is one that nobody needs:
 // idle, or on its way back. It is kept until the end, because otherwise a caller
-// would take the token that the closed connection leaves.
-func (p *Pool) openInstead(ctx context.Context, old *generation, acquire func() error) error {
+// would take the token that the closed connection leaves. It tells whether it has
+// closed one.
+func (p *Pool) openInstead(ctx context.Context, old *generation, acquire func() error) (closed bool, err error) {
 	var closing *socket
-	return p.awaitBudget(ctx, func() error {
+	err = p.awaitBudget(ctx, func() error {
 		more := closing == nil || closing.isGone() // whose token came back, and somebody else has it
 		err := acquire()
 		if more && errors.Is(err, errNoBudget) {
 			closing = p.closeIdle(ctx, old)
+			closed = closed || closing != nil
 		}
 		return err
 	})
+	return closed, err
 }
 
 // reopen makes good for the connection that a failed check may have cost the
@@ -160,8 +166,8 @@ func (p *Pool) reopen(gen *generation) {
 	pause.MaxInterval = 30 * time.Second          // a password that is refused again and again locks accounts out
 	for {
 		err := gen.probe(ctx)
-		if err == nil || errors.Is(err, errNoBudget) && gen.pool.Stat().TotalConns() > left {
-			return // it works, or did for a caller
+		if s := gen.pool.Stat(); err == nil || errors.Is(err, errNoBudget) && (s.TotalConns() > left || s.IdleConns() > 0) {
+			return // it works, or did for a caller, or the next caller need not open one
 		}
 		t := time.NewTimer(pause.NextBackOff())
 		select {
@@ -193,13 +199,16 @@ func (p *Pool) closeIdle(ctx context.Context, from *generation) *socket {
 	if from.pool.Stat().IdleConns() == 0 {
 		return nil
 	}
-	conn, err := from.pool.Acquire(ctx)
+	conn, err := p.acquireForItself(ctx, from)
 	if err != nil {
 		return nil // a caller was quicker, and another could not be opened
 	}
 	s := socketOf(conn.Conn())
-	_ = conn.Conn().Close(ctx)
-	conn.Release()
+	own := conn.Hijack() // else the user's BeforeClose would get it closed
+	if hook := from.pool.Config().BeforeClose; hook != nil {
+		hook(own)
+	}
+	_ = own.Close(ctx)
 	return s
 }
 

@@ -51,7 +51,7 @@ func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
 		opened := next.pool.Stat().NewConnsCount()
 		conn, err := p.acquireForItself(ctx, next)
 		if errors.Is(err, errNoBudget) && old != nil {
-			err = p.openInstead(ctx, old, func() (err error) {
+			_, err = p.openInstead(ctx, old, func() (err error) {
 				conn, err = p.acquireForItself(ctx, next)
 				return err
 			})
@@ -133,10 +133,11 @@ func (k *kept) giveUp() {
 }
 
 // acquireForItself acquires from a generation for the pool's own work. No caller
-// waits meanwhile, and so it does not count as waiting for the pool.
+// waits meanwhile, and so it does not count as waiting for the pool, and the hooks of
+// the user that prepare a connection for a caller do not run.
 func (p *Pool) acquireForItself(ctx context.Context, gen *generation) (*pgxpool.Conn, error) {
 	began := time.Now()
-	var got time.Time // before the hooks of the user, which are not in pgxpool's figure
+	var got time.Time
 	conn, err := gen.pool.Acquire(context.WithValue(ctx, ownAcquire{}, &got))
 	if err == nil && got.IsZero() {
 		got = time.Now()
@@ -150,27 +151,29 @@ func (p *Pool) acquireForItself(ctx context.Context, gen *generation) (*pgxpool.
 // ownAcquire is where an acquire of the pool itself notes when it got a connection.
 type ownAcquire struct{}
 
-// noteOwn lets a hook of the user that runs between getting a connection and giving
-// it to the caller note the time.
+// noteOwn keeps the hooks of the user that run between getting a connection and
+// giving it to a caller from acquires without a caller, as pgxpool does: such a hook
+// may want what only the context of a caller has, a tenant for one.
 func noteOwn(cfg *pgxpool.Config) {
-	note := func(ctx context.Context) {
-		if got, ok := ctx.Value(ownAcquire{}).(*time.Time); ok && got.IsZero() {
+	own := func(ctx context.Context) bool {
+		got, ok := ctx.Value(ownAcquire{}).(*time.Time)
+		if ok && got.IsZero() {
 			*got = time.Now()
 		}
+		return ok
 	}
 	if hook := cfg.PrepareConn; hook != nil {
 		cfg.PrepareConn = func(ctx context.Context, c *pgx.Conn) (bool, error) {
-			note(ctx)
+			if own(ctx) {
+				return true, nil
+			}
 			return hook(ctx, c)
 		}
 	}
 	//lint:ignore SA1019 of users that have not moved on
 	if hook := cfg.BeforeAcquire; hook != nil {
 		//lint:ignore SA1019 the same
-		cfg.BeforeAcquire = func(ctx context.Context, c *pgx.Conn) bool {
-			note(ctx)
-			return hook(ctx, c)
-		}
+		cfg.BeforeAcquire = func(ctx context.Context, c *pgx.Conn) bool { return own(ctx) || hook(ctx, c) }
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,6 +27,10 @@ const (
 	// DefaultFactsTimeout is ample for a catalog of 100,000 tables, and short
 	// enough to not delay a loop that asks every few minutes.
 	DefaultFactsTimeout = 5 * time.Second
+
+	// PatientConnect is how long a command that a person has started waits for a
+	// server that wakes up or is far away, unless connect_timeout says otherwise.
+	PatientConnect = 15 * time.Second
 )
 
 // ErrClosed is returned by every method of a [Reader] after [Reader.Close].
@@ -66,6 +71,11 @@ type Config struct {
 	// [DefaultFactsTimeout].
 	FactsTimeout time.Duration
 
+	// ConnectTimeout is what Facts may take beyond that to connect to each host, for
+	// those who ask once and would rather wait; 0: connecting is within FactsTimeout
+	// and Timeout.
+	ConnectTimeout time.Duration
+
 	// Logger receives connects at Debug. Nil is silent.
 	Logger *slog.Logger
 }
@@ -83,6 +93,8 @@ type Reader struct {
 	// turn holds the right to use the fields below. A channel instead of a
 	// mutex, because waiting for it must end with the context.
 	turn chan struct{}
+
+	closing atomic.Bool // Close was called; may be read without the turn
 
 	closed  bool
 	conn    *pgx.Conn
@@ -114,16 +126,26 @@ func Open(cfg Config) *Reader {
 	return r
 }
 
-// Close ends the connection and waits until it is gone or ctx is done. Closing
-// twice is fine.
+// Close ends the connection and waits until it is gone or ctx is done; a read that
+// is under way then ends it. Closing twice is fine.
 func (r *Reader) Close(ctx context.Context) error {
-	if err := r.take(ctx); err != nil {
-		if errors.Is(err, ErrClosed) {
-			return nil
+	r.closing.Store(true)
+	switch err := r.take(ctx); {
+	case errors.Is(err, ErrClosed):
+		return nil
+	case err != nil:
+		select {
+		case r.turn <- struct{}{}: // the read has ended before it could know
+		default:
+			return err
 		}
-		return err
 	}
 	defer r.give()
+	return r.end(ctx)
+}
+
+// end closes the connection for good. The turn is held.
+func (r *Reader) end(ctx context.Context) error {
 	r.closed = true
 	if r.conn == nil {
 		return nil
@@ -147,7 +169,7 @@ func (r *Reader) session(ctx context.Context, timeout time.Duration, what string
 	err := r.take(bounded)
 	if err == nil {
 		defer r.give()
-		if err = r.ensure(bounded); err == nil {
+		if err = r.ensure(bounded, r.cfg.Timeout); err == nil {
 			err = read(bounded)
 		}
 	}
@@ -159,6 +181,23 @@ func (r *Reader) session(ctx context.Context, timeout time.Duration, what string
 	default:
 		return fmt.Errorf("pgstat: cannot %s: %w", what, err)
 	}
+}
+
+// connectPatiently opens the connection if there is none, within ConnectTimeout for
+// each host.
+func (r *Reader) connectPatiently(ctx context.Context) error {
+	patience := time.Duration(hosts(r.connect)) * r.cfg.ConnectTimeout
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := r.take(bounded)
+	if err == nil {
+		defer r.give()
+		err = r.ensure(bounded, patience)
+	}
+	if err == nil || errors.Is(err, ErrClosed) {
+		return err
+	}
+	return fmt.Errorf("pgstat: cannot connect: %w", err)
 }
 
 func (r *Reader) take(ctx context.Context) error {
@@ -174,10 +213,17 @@ func (r *Reader) take(ctx context.Context) error {
 	return nil
 }
 
-func (r *Reader) give() { <-r.turn }
+func (r *Reader) give() {
+	if r.closing.Load() && !r.closed { // Close could not wait for this turn
+		ctx, cancel := context.WithTimeout(context.Background(), r.cfg.Timeout)
+		defer cancel()
+		_ = r.end(ctx) // nobody is left to be told
+	}
+	<-r.turn
+}
 
-// ensure leaves a usable connection in r.conn.
-func (r *Reader) ensure(ctx context.Context) error {
+// ensure leaves a usable connection in r.conn, within timeout for all hosts.
+func (r *Reader) ensure(ctx context.Context, timeout time.Duration) error {
 	if r.conn != nil && !r.conn.IsClosed() {
 		return nil
 	}
@@ -191,7 +237,7 @@ func (r *Reader) ensure(ctx context.Context) error {
 			return fmt.Errorf("the BeforeConnect hook failed: %w", err)
 		}
 	}
-	conn, err := pgx.ConnectConfig(ctx, ownConfig(cfg, r.cfg.Timeout))
+	conn, err := pgx.ConnectConfig(ctx, ownConfig(cfg, timeout))
 	if err != nil {
 		return fmt.Errorf("the reader's own connection (it is not one of the pool) failed: %w", err)
 	}
@@ -230,11 +276,7 @@ func ownConfig(cfg *pgx.ConnConfig, timeout time.Duration) *pgx.ConnConfig {
 	}
 	// That is of one address. Where the first does not answer, the next (host=a,b) has
 	// to have its turn before the context, which bounds their sum, is done.
-	hosts := map[string]bool{address(cfg.Host, cfg.Port): true}
-	for _, f := range cfg.Fallbacks { // the same host again is the same without TLS
-		hosts[address(f.Host, f.Port)] = true
-	}
-	if share := timeout / time.Duration(len(hosts)); share < cfg.ConnectTimeout {
+	if share := timeout / time.Duration(hosts(cfg)); share < cfg.ConnectTimeout {
 		cfg.ConnectTimeout = share
 	}
 	if cfg.RuntimeParams == nil {
@@ -248,6 +290,23 @@ func ownConfig(cfg *pgx.ConnConfig, timeout time.Duration) *pgx.ConnConfig {
 	delete(cfg.RuntimeParams, "role")
 	delete(cfg.RuntimeParams, "session_authorization")
 	return cfg
+}
+
+// Patience is the connect_timeout of a config, PatientConnect where it has none.
+func Patience(cfg *pgx.ConnConfig) time.Duration {
+	if cfg.ConnectTimeout > 0 {
+		return cfg.ConnectTimeout
+	}
+	return PatientConnect
+}
+
+// hosts is how many a config names; the same again is the same without TLS.
+func hosts(cfg *pgx.ConnConfig) int {
+	all := map[string]bool{address(cfg.Host, cfg.Port): true}
+	for _, f := range cfg.Fallbacks {
+		all[address(f.Host, f.Port)] = true
+	}
+	return len(all)
 }
 
 func address(host string, port uint16) string { return host + ":" + strconv.Itoa(int(port)) }

@@ -87,11 +87,38 @@ func TestAHangingServerCostsOneTimeout(t *testing.T) {
 	}
 }
 
-func TestTheCallersContextEndsARead(t *testing.T) {
+// Who closes does not wait longer than it wants to; the read that it did not wait for
+// leaves nothing open.
+func TestAReadThatIsUnderWayEndsTheConnectionForClose(t *testing.T) {
 	r := open(t, Config{ConnConfig: parsed(t, pgtest.DSN(t))})
+	if _, err := r.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn, short := r.conn, canceledNow(t)
+	if err := r.Close(short); !errors.Is(err, context.Canceled) {
+		t.Errorf("Close: %v", err)
+	}
+	r.give()
+	if !conn.IsClosed() {
+		t.Error("the connection is still open")
+	}
+	if _, err := r.Read(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func canceledNow(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Read(ctx); !errors.Is(err, context.Canceled) {
+	return ctx
+}
+
+func TestTheCallersContextEndsARead(t *testing.T) {
+	r := open(t, Config{ConnConfig: parsed(t, pgtest.DSN(t))})
+	if _, err := r.Read(canceledNow(t)); !errors.Is(err, context.Canceled) {
 		t.Errorf("want canceled, got %v", err)
 	}
 	if _, err := r.Read(t.Context()); err != nil {

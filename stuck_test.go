@@ -1,0 +1,140 @@
+package autotune_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/pgtest"
+)
+
+type tenant struct{}
+
+// A hook that prepares connections for callers may want what only their contexts
+// have. The pool's own acquires have no caller.
+func TestHooksThatNeedTheCallersContextSeeCallersOnly(t *testing.T) {
+	for name, hook := range map[string]func(*autotune.Config){
+		"PrepareConn": func(c *autotune.Config) {
+			c.Pool.PrepareConn = func(ctx context.Context, _ *pgx.Conn) (bool, error) {
+				if ctx.Value(tenant{}) == nil {
+					return true, errors.New("no tenant")
+				}
+				return true, nil
+			}
+		},
+		"PrepareConn that panics": func(c *autotune.Config) {
+			c.Pool.PrepareConn = func(ctx context.Context, _ *pgx.Conn) (bool, error) {
+				return ctx.Value(tenant{}).(bool), nil
+			}
+		},
+		"BeforeAcquire": func(c *autotune.Config) {
+			//lint:ignore SA1019 of users that have not moved on
+			c.Pool.BeforeAcquire = func(ctx context.Context, _ *pgx.Conn) bool { return ctx.Value(tenant{}) != nil }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			leakFree(t)
+			p := open(t, with(pgtest.DSN(t), "pool_min_conns", "2"), 3, hook)
+			eventually(t, func() string {
+				if n := p.Stat().TotalConns(); n != 2 {
+					return "not two connections"
+				}
+				return ""
+			})
+			caller := context.WithValue(within(t), tenant{}, true)
+			for size := 3; size > 0; size-- {
+				var all []func()
+				for range size { // the budget is used up
+					c, err := p.Acquire(caller)
+					if err != nil {
+						t.Fatal(err)
+					}
+					all = append(all, c.Release)
+				}
+				for _, release := range all {
+					release()
+				}
+				if err := p.Resize(within(t), autotune.Size{Max: size, Min: 1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if s := p.Snapshot(); s.SwapsFailed > 0 {
+				t.Errorf("%d swaps failed", s.SwapsFailed)
+			}
+			if name == "PrepareConn" {
+				if err := p.Ping(within(t)); err == nil {
+					t.Error("a caller without a tenant was served")
+				}
+			}
+		})
+	}
+}
+
+// One caller may hang inside the generation that was replaced, for as long as its own
+// context allows: in a hook, in a ping, in a dial.
+func TestACallerThatHangsInAReplacedGenerationKeepsNothingFromTheNext(t *testing.T) {
+	leakFree(t)
+	answer, hangs := make(chan struct{}), make(chan struct{})
+	p := open(t, pgtest.DSN(t), 3, func(c *autotune.Config) {
+		c.DrainTimeout, c.SwapTimeout = time.Millisecond, 200*time.Millisecond
+		c.Pool.PrepareConn = func(ctx context.Context, _ *pgx.Conn) (bool, error) {
+			if ctx.Value(tenant{}) != nil {
+				close(hangs)
+				<-answer
+			}
+			return true, nil
+		}
+	})
+	hold(t, p, 3)()
+	hung := make(chan error, 1)
+	go func() { hung <- p.Ping(context.WithValue(context.Background(), tenant{}, true)) }()
+	<-hangs
+	if err := p.Resize(within(t), autotune.Size{Max: 3, Min: 1}); err != nil {
+		t.Fatal(err)
+	}
+	hold(t, p, 2)() // all but that one
+	if err := p.Resize(context.Background(), autotune.Size{Max: 2}); err == nil {
+		t.Error("a second resize did not say that the first has not ended")
+	}
+	p.SetLimit(2)
+	hold(t, p, 1)()
+	close(answer)
+	if err := <-hung; err != nil {
+		t.Errorf("the caller that hung: %v", err)
+	}
+	if err := p.Resize(within(t), autotune.Size{Max: 2}); err != nil {
+		t.Error(err)
+	}
+	settled(t, p)
+}
+
+// Like pgxpool's, Close turns away who still connects.
+func TestCloseDoesNotWaitForADialThatHangs(t *testing.T) {
+	leakFree(t)
+	var dialling atomic.Bool
+	p := open(t, pgtest.DSN(t), 2, func(c *autotune.Config) {
+		c.Pool.ConnConfig.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			dialling.Store(true)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+	})
+	turned := make(chan error, 1)
+	go func() { turned <- p.Ping(context.Background()) }()
+	eventually(t, func() string {
+		if !dialling.Load() {
+			return "nobody dials"
+		}
+		return ""
+	})
+	closes(t, p)
+	if err := <-turned; err == nil {
+		t.Error("a server that is not there answered")
+	}
+}
