@@ -57,8 +57,10 @@ func (c checked) judge(a *advice.Advice) *verdict {
 		}
 		return [2]int{max(1, low/n), max(1, high)}
 	}
+	largest := each(z.Lower, z.Upper)
+	largest[1] = max(largest[1], z.MaxEach)
 	within := func(size int, r [2]int) bool { return size >= r[0] && size <= r[1] }
-	v := &verdict{Max: c.max, MaxRange: each(z.Lower, z.Upper), MinRange: each(z.MinLower, z.MinUpper)}
+	v := &verdict{Max: c.max, MaxRange: largest, MinRange: each(z.MinLower, z.MinUpper)}
 	v.MaxFits = within(c.max, v.MaxRange)
 	v.Fits = v.MaxFits
 	if c.min >= 0 {

@@ -125,7 +125,11 @@ func (r *recommendation) seen() {
 	r.title("What was seen")
 	r.item("source", "%s of PostgreSQL %s: %d samples in %.0f s, at %.2f %% of a core", a.Source, version, seen.Samples, seen.Seconds, 100*seen.Cost)
 	if seen.PerS != nil {
-		r.item("throughput", "%s transactions/s, %.3g ms of service time on average", thousands(int64(*seen.PerS+0.5)), *seen.Service)
+		whose := ""
+		if seen.Shared {
+			whose = "; of everybody in the database, for the server does not tell whose they are"
+		}
+		r.item("throughput", "%s transactions/s, %.3g ms of service time on average%s", thousands(int64(*seen.PerS+0.5)), *seen.Service, whose)
 	} else {
 		r.item("throughput", "unknown")
 	}

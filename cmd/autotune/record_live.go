@@ -22,6 +22,8 @@ const (
 	lookSeldom = time.Second
 	// lookShare of one core is what looking may cost the server.
 	lookShare = 0.004
+	// mostPause is the longest between two looks at a server that does not answer.
+	mostPause = 5 * time.Second
 	// paceEvery is how often that is asked again.
 	paceEvery = 10 * time.Second
 )
@@ -46,7 +48,7 @@ func (f *recordFlags) live(ctx context.Context, s *session) error {
 	show := newScreen(s.stderr, s.env)
 	defer show.clear()
 	reader := pgstat.Open(pgstat.Config{ConnConfig: cfg.ConnConfig, Database: f.database, User: f.user, ApplicationName: f.application,
-		AnyUser: f.user == "", AnyApplication: f.application == ""})
+		AnyUser: f.user == "", AnyApplication: f.application == "", ConnectTimeout: pgstat.Patience(cfg.ConnConfig)})
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
@@ -73,7 +75,11 @@ func (f *recordFlags) live(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	rec := &recording{w: w, narrowed: f.user != "" || f.application != "", start: start, begun: start, before: first}
+	at := cfg.ConnConfig.Database
+	if at == "" {
+		at = cfg.ConnConfig.User
+	}
+	rec := &recording{w: w, elsewhere: f.database != "" && f.database != at, narrowed: f.user != "" || f.application != "", start: start, begun: start, before: first}
 	rec.look(first)
 	err = f.sample(ctx, show, reader, rec)
 	if err == nil && rec.seen.Sub(rec.begun) >= shortestInterval*9/10 { // the last interval, cut short
@@ -130,7 +136,7 @@ func (f *recordFlags) sample(ctx context.Context, show *screen, reader *pgstat.R
 	pace := rec.pace(ctx, reader)
 	timer := time.NewTimer(pace)
 	defer timer.Stop()
-	paced := time.Now()
+	paced, pause := time.Now(), time.Duration(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -155,8 +161,11 @@ func (f *recordFlags) sample(ctx context.Context, show *screen, reader *pgstat.R
 				show.note("the database cannot be read, the trace has a gap: %v", err)
 			}
 			rec.missed, rec.why = rec.missed+1, err
+			pause = min(mostPause, max(time.Second, 2*pause)) // not to be asked ten times a second
+			timer.Reset(max(pause, pace))
 			continue
 		}
+		pause = 0
 		rec.look(a)
 		show.draw(rec.line(f.length, a))
 		if time.Since(rec.begun) >= f.interval-pace/2 {
@@ -171,11 +180,15 @@ func (f *recordFlags) sample(ctx context.Context, show *screen, reader *pgstat.R
 type recording struct {
 	w        *trace.Writer
 	narrowed bool // to a user or an application
-	start    time.Time
+	// elsewhere is whether the looks are made in another database than the one that
+	// is recorded, whose transactions they are then none of.
+	elsewhere bool
+	start     time.Time
 
 	begun  time.Time       // the interval
 	before pgstat.Activity // at its begin
 	looks  int
+	blind  bool    // something was hidden
 	own    int     // transactions of the recording itself
 	owed   float64 // own ones taken off that the server had not counted yet
 	sum    struct{ active, idle, inTransaction, hidden, others float64 }
@@ -198,6 +211,7 @@ func (r *recording) look(a pgstat.Activity) {
 	r.sum.idle += float64(b.Idle)
 	r.sum.inTransaction += float64(b.IdleInTransaction)
 	r.sum.hidden += float64(b.Unknown)
+	r.blind = r.blind || a.Hidden > 0 // one that is only starting is not in use
 	r.sum.others += float64(a.Others.Total())
 }
 
@@ -208,13 +222,17 @@ func (r *recording) end(a pgstat.Activity, now time.Time) error {
 	i.T = math.Round(r.begun.Sub(r.start).Seconds()*1e3) / 1e3
 	i.Dur = math.Round(now.Sub(r.begun).Seconds()*1e3) / 1e3
 	i.Hidden, i.Others = r.sum.hidden/n, r.sum.others/n
-	if r.sum.hidden == 0 { // else some of what is hidden is active, nobody knows how much
+	if !r.blind { // else some of what is hidden is active, nobody knows how much
 		i.Active, i.Idle, i.IdleInTransaction = r.sum.active/n, r.sum.idle/n, r.sum.inTransaction/n
 	}
 	// Each look is a transaction of its own, which a pool would not have made.
 	// The server counts them up to a second late, and in some rows fewer of them
 	// than there were looks: the rest is taken off in the next.
-	done := float64(a.Transactions-r.before.Transactions-int64(r.own)) - r.owed
+	own := r.own
+	if r.elsewhere {
+		own = 0
+	}
+	done := float64(a.Transactions-r.before.Transactions-int64(own)) - r.owed
 	r.owed = 0
 	if !r.narrowed && a.Transactions >= r.before.Transactions && a.StatsReset.Equal(r.before.StatsReset) {
 		i.Rate = max(0, done) / i.Dur
@@ -226,7 +244,7 @@ func (r *recording) end(a pgstat.Activity, now time.Time) error {
 		}
 	}
 	r.last = i.Rate
-	r.begun, r.before, r.looks, r.own = now, a, 0, 0
+	r.begun, r.before, r.looks, r.own, r.blind = now, a, 0, 0, false
 	r.sum.active, r.sum.idle, r.sum.inTransaction, r.sum.hidden, r.sum.others = 0, 0, 0, 0, 0
 	if err := r.w.Interval(&i); err != nil {
 		return err

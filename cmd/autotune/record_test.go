@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgautotune/autotune/internal/pgstat"
 	"github.com/pgautotune/autotune/internal/pgtest"
 	"github.com/pgautotune/autotune/simulations/trace"
 )
@@ -181,4 +184,34 @@ func TestARoleWithFewRightsRecordsWhatItMaySeeAndSaysWhatNot(t *testing.T) {
 		}
 	}
 	in80Columns(t, got.stdout)
+}
+
+// Looks are transactions of the database in which they are made; one that is only
+// starting is not hidden.
+func TestARecordingTakesOffItsOwnTransactionsOnlyWhereTheyAre(t *testing.T) {
+	for elsewhere, want := range map[bool]float64{false: 90, true: 100} {
+		out := filepath.Join(t.TempDir(), "t.csv")
+		w, err := trace.Create(out, trace.Header{Version: trace.Version, Kind: trace.Intervals, ServiceKind: trace.Observed}, liveColumns...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		r := recording{w: w, elsewhere: elsewhere, start: start, begun: start}
+		last := pgstat.Activity{Transactions: 100, Ours: pgstat.Backends{OnCPU: 2, Unknown: 1}}
+		for range 10 {
+			r.look(last)
+		}
+		if err := r.end(last, start.Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		last.Hidden, last.Transactions = 1, 200
+		r.look(last)
+		if err := errors.Join(r.end(last, start.Add(2*time.Second)), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		all := intervalsOf(t, out)
+		if len(all) != 2 || all[0].Rate != want || all[0].Active != 2 || !math.IsNaN(all[1].Active) {
+			t.Errorf("elsewhere %t: %+v", elsewhere, all)
+		}
+	}
 }

@@ -407,14 +407,13 @@ func TestConnectionLimitsBindThoseTheyCount(t *testing.T) {
 	}
 	r := recorded(all, 64)
 	r.Facts.Settings.MaxConnections = 500
-	r.Facts.Server.LimitedDatabase, r.Facts.Server.DatabaseConnectionLimit = "app", 50
-	r.Facts.Server.LimitedRole, r.Facts.Server.RoleConnectionLimit = "monitor", 2
+	r.Facts.Server.Limits = []pgstat.ConnectionLimit{{OfDatabase: true, Name: "app", Max: 50}, {Name: "monitor", Max: 2}, {Name: "crm", Max: 7}}
 	for _, c := range []struct {
 		filter  Filter
 		ceiling int
 	}{
 		{Filter{}, 500},
-		{Filter{Application: "crm"}, 500 - 48},
+		{Filter{Application: "crm"}, 7},
 		{Filter{Application: "api"}, 10},
 		{Filter{Database: "app"}, 50},
 	} {

@@ -49,10 +49,13 @@ type Server struct {
 
 // Seen is how much was observed.
 type Seen struct {
-	Seconds  float64  `json:"seconds"`
-	Samples  int      `json:"samples"`
-	PerS     *float64 `json:"transactions_per_second"` // of the subject's databases; nil when unknown
-	Service  *float64 `json:"service_ms"`              // mean, by Little's law; nil when unknown
+	Seconds float64  `json:"seconds"`
+	Samples int      `json:"samples"`
+	PerS    *float64 `json:"transactions_per_second"` // of the subject's databases; nil when unknown
+	Service *float64 `json:"service_ms"`              // mean, by Little's law; nil when unknown
+	// Shared is whether others than the subject are in these two figures: the
+	// server counts by database.
+	Shared   bool     `json:"shared,omitempty"`
 	Activity Activity `json:"activity"`
 	Waits    []Wait   `json:"waits"` // the most frequent, at most 5
 	// Cost is what the looking cost the server, as a share of one core.
@@ -118,11 +121,13 @@ func Advise(q Question, r *Recording) *Advice {
 	a.Demand.Clipped = clipped(apps)
 	a.Supply = supplyOf(all, server, subject, r.Samples, cores, source)
 	a.Supply.Locked = lockedAt(subject)
-	a.Supply.Measured = measuredKnee(subject, r.Samples, databasesOf(r.Samples, q.Filter))
+	if databases := databasesOf(r.Samples, q.Filter); others(r.Samples, databases, q.Filter) <= othersShare*subject.mean.inUse() {
+		a.Supply.Measured = measuredKnee(subject, r.Samples, databases)
+	}
 
 	walls := wallsOf(q, r, subject, all)
 	a.Size = decide(a.Demand, a.Supply, subject, walls, a.Seen)
-	a.Size.divide(q.Instances, walls)
+	a.Size.divide(q.Instances, a.Demand, walls)
 	if q.Workers > 0 {
 		a.Batch = batchOf(q.Workers, a, walls)
 	}
@@ -185,9 +190,22 @@ func (a *Advice) see(t *tally, r *Recording, f Filter) {
 		// By Little's law, over everybody in these databases: the counter does not
 		// tell whose transactions they are.
 		inDatabases := tallyOf(r.Samples, func(g *pgstat.Group) bool { return isClient(g) && slices.Contains(databases, g.Database) })
+		s.Shared = others(r.Samples, databases, f) > othersShare*t.mean.inUse()
 		ms := inDatabases.mean.inUse() / perS * 1000
 		s.Service = &ms
 	}
+}
+
+// othersShare of the connections in use may be those of others for the transactions of
+// a database to count as the subject's: no more than its capacity is known to.
+const othersShare = 0.03
+
+// others is how many connections in use in these databases the filter does not pick,
+// on average: the server counts transactions by database alone.
+func others(samples []Sample, databases []string, f Filter) float64 {
+	return tallyOf(samples, func(g *pgstat.Group) bool {
+		return isClient(g) && !f.picks(g) && slices.Contains(databases, g.Database)
+	}).mean.inUse()
 }
 
 // databasesOf are those in which the filter found somebody.
@@ -233,10 +251,15 @@ func tallyApplications(samples []Sample, f Filter) (list []application) {
 }
 
 // clipped is the share of the time in which a caller found every open connection
-// of its own application in use: others' idle connections are of no use to it.
+// of its own application in use: others' idle connections are of no use to it. Beside
+// others, one that never has a second connection is no pool (a dump, a shell): nobody
+// queues for it.
 func clipped(apps []application) float64 {
 	used, sum := 0.0, 0.0
 	for _, x := range apps {
+		if len(apps) > 1 && x.tally.peak <= 1 {
+			continue
+		}
 		n := x.tally.mean.inUse()
 		used += n
 		sum += n * demandOf(x.tally).Clipped

@@ -72,9 +72,12 @@ func loadFindings(a *Advice, t *tally, add adder) {
 			"Find it: SELECT pid, application_name, query FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' ORDER BY state_change; and set idle_in_transaction_session_timeout.")
 	}
 	if m.Lock >= notable*used && m.Lock >= 0.2 {
+		remedy := "Fewer connections lose nothing here. Update hot rows last in the transaction, spread them over several rows, or batch them."
+		if m.Row < m.Lock/2 {
+			remedy = "No size cures that. Find who blocks: SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0; and give those who alter tables a lock_timeout. Who waits for an advisory lock holds a connection meanwhile: pg_try_advisory_lock does not."
+		}
 		add(m.Lock, "locks", "connections wait for each other's locks",
-			fmt.Sprintf("%.1f of %.1f connections in use wait for a lock, most for %s.", m.Lock, used, topWait(t, "Lock:")),
-			"Fewer connections lose nothing here. Update hot rows last in the transaction, spread them over several rows, or batch them.")
+			fmt.Sprintf("%.1f of %.1f connections in use wait for a lock, most for %s.", m.Lock, used, topWait(t, "Lock:")), remedy)
 	}
 	if m.Contention >= notable*used && m.Contention >= 0.2 {
 		add(m.Contention, "contention", "backends contend for shared memory",
@@ -204,9 +207,9 @@ func vectorFindings(a *Advice, r *Recording, add adder) {
 			"Raise shared_buffers (a quarter of RAM is usual), or use halfvec.")
 	}
 	for _, i := range v.Indexes {
-		if !i.Valid {
+		if !i.Valid && !i.Building {
 			add(5, "invalid_index", "an index is not valid",
-				fmt.Sprintf("%s on %s.%s is written to and never used.", i.Index, i.Schema, i.Table), "REINDEX INDEX CONCURRENTLY, or drop it.")
+				fmt.Sprintf("%s on %s.%s is never used, as a CREATE INDEX CONCURRENTLY that failed leaves one.", i.Index, i.Schema, i.Table), "REINDEX INDEX CONCURRENTLY, or drop it; unless it is being built: SELECT * FROM pg_stat_progress_create_index;")
 		}
 	}
 }

@@ -8,28 +8,29 @@ import (
 )
 
 const (
-	// lockedShare of the time somebody has to wait for a lock before the lock
-	// counts as the bottleneck, and not as a collision now and then.
+	// lockedShare of the time somebody has to wait for a row before it counts as the
+	// bottleneck, and not as a collision now and then.
 	lockedShare = 0.8
-	// lockedPart of the connections in use has to wait for locks.
+	// lockedPart of the connections in use has to wait for rows.
 	lockedPart = 0.25
 )
 
-// lockedAt is the knee where rows are the bottleneck. Who waits for a lock is a
-// queue; what keeps the row busy is its holder, one that is next in line, and those
+// lockedAt is the knee where rows are the bottleneck. Who waits for a row is a
+// queue (who waits for a table or an advisory lock waits for an event, and holds a
+// place until it comes); what keeps the row busy is its holder, one that is next in line, and those
 // anywhere else on their way (parsing, committing, with their caller). The time that a
 // row is held varies little from transaction to transaction of a kind, so no more is
 // spared for chance. Zero where locks are no bottleneck.
 func lockedAt(t *tally) Span {
-	waits := t.share(func(_ int, c *counts) bool { return c.Lock >= 1 })
+	waits := t.share(func(_ int, c *counts) bool { return c.Row >= 1 })
 	used := t.mean.inUse() + t.mean.Turning
-	if waits < lockedShare || t.mean.Lock < lockedPart*used {
+	if waits < lockedShare || t.mean.Row < lockedPart*used {
 		return Span{}
 	}
 	// Backends contend for the lock table because they queue for the row, and a
 	// caller on the server's machine is late inside transactions as between them.
 	late := t.local * math.Min(t.mean.Turning, t.mean.IdleInTransaction)
-	elsewhere := math.Max(0, used-t.mean.Lock-t.mean.Contention-late-1)
+	elsewhere := math.Max(0, used-t.mean.Row-t.mean.Contention-late-1)
 	// Several hot rows are several such queues, and the census cannot tell how
 	// many: then as many as are in use today may be right.
 	return Span{Lower: max(1, up(elsewhere)), Target: up(elsewhere + 2), Upper: up(used)}

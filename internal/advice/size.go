@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/pgautotune/autotune/internal/model"
 	"github.com/pgautotune/autotune/internal/pgstat"
 	"github.com/pgautotune/autotune/internal/sizing"
 )
@@ -92,7 +93,7 @@ func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
 		z.Why = append(z.Why, "The number of connections changed while it was watched, and throughput with it: "+s.Measured.String()+".")
 	case s.Locked.Target > 0 && (s.Cores == 0 || s.Locked.Target <= s.KneePart.Target):
 		z.Rule, span = ByLocks, s.Locked
-		z.Why = append(z.Why, fmt.Sprintf("%.1f connections wait for locks at a time, and %.1f do anything else. A queue for a row is as long in the pool as in the server, and costs less there.", t.mean.Lock, t.mean.inUse()-t.mean.Lock))
+		z.Why = append(z.Why, fmt.Sprintf("%.1f connections wait for rows that others lock, and %.1f do anything else. A queue for a row is as long in the pool as in the server, and costs less there.", t.mean.Row, t.mean.inUse()-t.mean.Row))
 	case s.Cores > 0 && (z.Saturated || z.Clipped):
 		z.Rule, span = ByKnee, s.KneePart
 		z.Why = append(z.Why, kneeWhy(z, d, s))
@@ -132,7 +133,7 @@ func kneeWhy(z Size, d Demand, s Supply) string {
 	case z.Saturated:
 		return fmt.Sprintf("The cores are busy %.0f %% of the time: %s are served by %d.", 100*s.Saturated, busy, s.KneePart.Target)
 	}
-	return fmt.Sprintf("Every open connection was in use %.0f %% of the time while cores were free: callers may queue in the service. %s: up to %d connections the server gains from.", 100*d.Clipped, busy, s.KneePart.Target)
+	return fmt.Sprintf("Every connection of those at work was in use %.0f %% of the time while cores were free: callers may queue in the service. %s: up to %d connections the server gains from.", 100*d.Clipped, busy, s.KneePart.Target)
 }
 
 func nothingSeen(t *tally, seen Seen) []string {
@@ -198,9 +199,16 @@ func confidence(z Size, d Demand, s Supply, t *tally, seen Seen) Confidence {
 }
 
 // divide shares the size out: each instance gets its part of max rounded up, or
-// down where a wall binds.
-func (z *Size) divide(instances int, walls sizing.Walls) {
+// down where a wall binds. Where demand decides, the parts together are larger than the
+// whole, for an idle connection of one instance is of no use to a caller of another.
+func (z *Size) divide(instances int, d Demand, walls sizing.Walls) {
 	z.MaxEach = (z.Max + instances - 1) / instances
+	if z.Rule == ByDemand && instances > 1 {
+		if alone := model.ErlangCServers(d.Mean/float64(instances), waitShare); alone > z.MaxEach {
+			z.MaxEach = alone
+			z.Why = append(z.Why, fmt.Sprintf("Each of %d instances needs %d, or more than %.0f %% of its callers would wait: they cannot use each other's idle connections.", instances, alone, 100*waitShare))
+		}
+	}
 	if high := walls.Allowed().High; z.Ceiling > 0 && z.MaxEach*instances > high {
 		z.MaxEach = max(1, high/instances)
 		if z.Known && instances > high {
@@ -216,9 +224,6 @@ func (z *Size) divide(instances int, walls sizing.Walls) {
 // wallsOf are the hard limits of the subject's connections.
 func wallsOf(q Question, r *Recording, subject, all *tally) sizing.Walls {
 	w := sizing.Walls{ServerMax: r.Facts.Settings.MaxConnections, ServerReserved: r.Facts.Settings.Reserved()}
-	if r.Facts.Server.Pooler {
-		w = sizing.Walls{} // those of the server are not the ones that bind
-	}
 	if subject != all {
 		others := 0.0
 		for i := range all.each {
@@ -230,10 +235,13 @@ func wallsOf(q Question, r *Recording, subject, all *tally) sizing.Walls {
 	if r.Machine.Shared && r.Machine.RAMTotal > 0 {
 		w.FreeBytes = max(1, r.Machine.RAMFree) // 0 would be unknown
 	}
-	server := &r.Facts.Server
-	w.Budget = smaller(
-		limitLeft(q, r, server.DatabaseConnectionLimit, server.LimitedDatabase, func(g *pgstat.Group) string { return g.Database }),
-		limitLeft(q, r, server.RoleConnectionLimit, server.LimitedRole, func(g *pgstat.Group) string { return g.Role }))
+	for _, limit := range r.Facts.Server.Limits {
+		principal := func(g *pgstat.Group) string { return g.Role }
+		if limit.OfDatabase {
+			principal = func(g *pgstat.Group) string { return g.Database }
+		}
+		w.Budget = smaller(w.Budget, limitLeft(q, r, limit.Max, limit.Name, principal))
+	}
 	return w
 }
 

@@ -80,7 +80,12 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 	perSecond := rate(samples)
 	away := false
 	central := reading(all, server, view{ioComputes: ioComputes, turns: 1, late: true, perSecond: perSecond})
-	if s.CPU >= 0 && central.busy(cores) > s.CPU*float64(cores)*idleDoubt+1 {
+	switch {
+	case s.CPU < 0:
+		// What comes from the server's own address may be a proxy beside it, whose
+		// callers are elsewhere; only the low end takes them for local.
+		central = reading(all, server, view{ioComputes: ioComputes, away: true, perSecond: perSecond})
+	case central.busy(cores) > s.CPU*float64(cores)*idleDoubt+1:
 		// Callers on this machine turn around without computing: they think.
 		away = true
 		central = reading(all, server, view{ioComputes: ioComputes, away: away, perSecond: perSecond})
@@ -92,7 +97,7 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 	// waits for each other may be a delay instead of a queue; a caller on the same
 	// machine may have been late several times in a transaction, or never.
 	low := reading(all, server, view{ioComputes: true, turns: 2, late: true, away: away})
-	high := reading(all, server, view{contentionWaits: true, away: away, perSecond: 3 * perSecond}) // busy machines wake up late
+	high := reading(all, server, view{contentionWaits: true, away: away || s.CPU < 0, perSecond: 3 * perSecond}) // busy machines wake up late
 	s.RatioLow = math.Min(s.RatioLow, low.ratio(cores)*(1-relative))
 	s.RatioHigh = math.Max(s.RatioHigh, high.ratio(cores)*(1+relative))
 
@@ -126,7 +131,7 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 
 	part := 1.0
 	if subject != all {
-		ours := reading(subject, &tally{each: make([]counts, len(subject.each))}, view{ioComputes: ioComputes, turns: 1, late: true, away: away})
+		ours := reading(subject, &tally{each: make([]counts, len(subject.each))}, view{ioComputes: ioComputes, turns: 1, late: true, away: away || s.CPU < 0})
 		part = ours.places(float64(cores), central.total()) / math.Max(central.places(float64(cores), central.total()), 1e-9)
 	}
 	scale := func(n int) int { return max(1, int(math.Ceil(float64(n)*part-1e-9))) }

@@ -14,6 +14,7 @@ type counts struct {
 	IO         float64 // data from or to disk
 	Commit     float64 // the log on its way to disk or to a standby; several share one flush
 	Lock       float64 // rows, tables, advisory locks
+	Row        float64 // of these, rows
 	Contention float64 // lightweight locks and buffer pins
 	Client     float64 // the client to take or send data
 	Other      float64
@@ -52,6 +53,9 @@ func (c *counts) add(g *pgstat.Group) {
 		c.Unknown += n
 	default:
 		*c.waiting(g.Wait) += n
+		if g.Wait == "Lock:transactionid" || g.Wait == "Lock:tuple" {
+			c.Row += n
+		}
 	}
 }
 
@@ -61,8 +65,10 @@ func (c *counts) waiting(wait string) *float64 {
 	switch {
 	case wait == "":
 		return &c.Computing
-	case event == "SyncRep", strings.HasPrefix(strings.ToUpper(event), "WALSYNC"), strings.EqualFold(event, "WALWrite"), event == "WALWriteLock":
-		return &c.Commit // IO and the lock of that name (before PostgreSQL 13 WALWriteLock): who holds it writes for all who wait
+	case event == "SyncRep", event == "XactSync", strings.HasPrefix(strings.ToUpper(event), "WALSYNC"), strings.EqualFold(event, "WALWrite"), event == "WALWriteLock":
+		// IO and the lock of that name (before PostgreSQL 13 WALWriteLock): who holds it
+		// writes for all who wait. XactSync is Aurora's, which waits for its storage.
+		return &c.Commit
 	case kind == "IO":
 		return &c.IO
 	case kind == "Lock":
@@ -76,7 +82,7 @@ func (c *counts) waiting(wait string) *float64 {
 }
 
 func (c *counts) fields() []*float64 {
-	return []*float64{&c.Computing, &c.IO, &c.Commit, &c.Lock, &c.Contention, &c.Client, &c.Other,
+	return []*float64{&c.Computing, &c.IO, &c.Commit, &c.Lock, &c.Row, &c.Contention, &c.Client, &c.Other,
 		&c.IdleInTransaction, &c.Turning, &c.Idle, &c.Unknown, &c.Workers}
 }
 

@@ -21,6 +21,8 @@ type Activity struct {
 	Ours Backends
 	// Others are all other client backends of the server, in any database.
 	Others Backends
+	// Hidden is how many of Ours.Unknown this role may not see, be they busy or not.
+	Hidden int
 	// Partial is true when the activity of some others is hidden from this
 	// role. They are counted as Unknown, without certainty that each of them
 	// is a client.
@@ -128,6 +130,9 @@ func (r *Reader) activity(ctx context.Context) (Activity, error) {
 		}
 		if wait != nil {
 			a.Waits = append(a.Waits, WaitEvent{Name: *wait, Backends: int(*n)})
+		}
+		if *hidden {
+			a.Hidden += int(*n)
 		}
 		a.LongestTransaction = max(a.LongestTransaction, microseconds(xactAge))
 		a.LongestIdleInTransaction = max(a.LongestIdleInTransaction, microseconds(idleInAge))

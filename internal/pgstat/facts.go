@@ -49,12 +49,20 @@ type Server struct {
 	SeesAll bool
 
 	// RoleConnectionLimit and DatabaseConnectionLimit are those of the tuned
-	// pool's role and database, which are LimitedRole and LimitedDatabase; -1 is
-	// unlimited.
+	// pool's role and database; -1 is unlimited.
 	RoleConnectionLimit     int
 	DatabaseConnectionLimit int
-	LimitedRole             string
-	LimitedDatabase         string
+	// Limits are the CONNECTION LIMITs of all roles and databases that have one, at
+	// most 1,000.
+	Limits []ConnectionLimit `json:",omitempty"`
+}
+
+// ConnectionLimit is how many connections a role may have, or a database. It does
+// not bind superusers.
+type ConnectionLimit struct {
+	OfDatabase bool // else of a role
+	Name       string
+	Max        int
 }
 
 // Settings are those that bound or price connections, as a session of the
@@ -88,9 +96,14 @@ type Search struct {
 }
 
 // Facts takes the dear look, meant for every few minutes. It returns within
-// Config.FactsTimeout. What a role may not see, or what is locked, ends up in
+// Config.FactsTimeout, and Config.ConnectTimeout where it has to connect. What a role may not see, or what is locked, ends up in
 // Missing; an error means that the server could not be read at all.
 func (r *Reader) Facts(ctx context.Context) (Facts, error) {
+	if r.cfg.ConnectTimeout > 0 {
+		if err := r.connectPatiently(ctx); err != nil {
+			return Facts{}, err
+		}
+	}
 	var f Facts
 	err := r.session(ctx, r.cfg.FactsTimeout, "read the facts about the server", func(ctx context.Context) error {
 		f = Facts{}
@@ -116,13 +129,24 @@ func (r *Reader) server(ctx context.Context, f *Facts) error {
 	err := r.query(ctx, statement("server"), []any{r.cfg.Database, r.cfg.User}, func(rows pgx.Rows) error {
 		var address *string
 		if err := rows.Scan(&s.VersionNum, &s.Version, &s.BackendPID, &address, &s.InRecovery,
-			&s.Role, &s.Superuser, &s.SeesAll, &s.RoleConnectionLimit, &s.DatabaseConnectionLimit, &s.LimitedRole, &s.LimitedDatabase); err != nil {
+			&s.Role, &s.Superuser, &s.SeesAll, &s.RoleConnectionLimit, &s.DatabaseConnectionLimit); err != nil {
 			return err
 		}
 		s.UnixSocket = address == nil
 		if address != nil {
 			s.Address, _ = netip.ParseAddr(*address) // the server's own output; invalid means unknown
 		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = r.query(ctx, statement("limits"), nil, func(rows pgx.Rows) error {
+		var limit ConnectionLimit
+		if err := rows.Scan(&limit.OfDatabase, &limit.Name, &limit.Max); err != nil {
+			return err
+		}
+		s.Limits = append(s.Limits, limit)
 		return nil
 	})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,9 @@ func TestFactsAboutServerAndSettings(t *testing.T) {
 	}
 	if s.RoleConnectionLimit != 11 || s.DatabaseConnectionLimit != 29 {
 		t.Errorf("limits %d %d, want 11 29", s.RoleConnectionLimit, s.DatabaseConnectionLimit)
+	}
+	if !slices.Contains(s.Limits, ConnectionLimit{false, role, 11}) || !slices.ContainsFunc(s.Limits, func(l ConnectionLimit) bool { return l.OfDatabase && l.Max == 29 }) {
+		t.Errorf("limits %+v", s.Limits)
 	}
 	if s.UnixSocket || !s.Address.IsLoopback() || s.BackendPID != int(r.conn.PgConn().PID()) {
 		t.Errorf("address %v pid %d", s.Address, s.BackendPID)
@@ -187,9 +191,9 @@ func TestVectorInventory(t *testing.T) {
 	}
 	e, h, l := size("select pg_relation_size('shop.items_e')"), size("select pg_relation_size('shop.items_h')"), size("select pg_relation_size('shop.items_lists')")
 	wantIndexes := []VectorIndex{
-		{"shop", "items_e", "items", "hnsw", e, true, 8, 40, 0},
-		{"shop", "items_h", "items", "hnsw", h, true, 16, 64, 0},
-		{"shop", "items_lists", "items", "ivfflat", l, true, 0, 0, 7},
+		{"shop", "items_e", "items", "hnsw", e, true, false, 8, 40, 0},
+		{"shop", "items_h", "items", "hnsw", h, true, false, 16, 64, 0},
+		{"shop", "items_lists", "items", "ivfflat", l, true, false, 0, 0, 7},
 	}
 	if fmt.Sprint(v.Indexes) != fmt.Sprint(wantIndexes) {
 		t.Errorf("indexes\n got %v\nwant %v", v.Indexes, wantIndexes)

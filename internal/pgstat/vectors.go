@@ -60,6 +60,7 @@ type VectorIndex struct {
 	Method               string // hnsw or ivfflat
 	Bytes                int64
 	Valid                bool // false: left behind by a failed CREATE INDEX CONCURRENTLY, or not yet ready
+	Building             bool // it is being built, as far as this role may see
 
 	M              int // hnsw: connections per layer
 	EFConstruction int // hnsw: candidate list while building
@@ -201,7 +202,7 @@ func (r *Reader) inventory(ctx context.Context, v *Vectors, measure bool) error 
 			x       VectorIndex
 			options []string
 		)
-		if err := rows.Scan(&x.Schema, &x.Index, &x.Table, &x.Method, &x.Bytes, &x.Valid, &options); err != nil {
+		if err := rows.Scan(&x.Schema, &x.Index, &x.Table, &x.Method, &x.Bytes, &x.Valid, &x.Building, &options); err != nil {
 			return err
 		}
 		x.options(options)

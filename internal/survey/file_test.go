@@ -104,6 +104,21 @@ func TestATraceOfIntervalsIsARecording(t *testing.T) {
 	}
 }
 
+// An empty value is unknown, and not nobody.
+func TestIntervalsThatDoNotSayWhoWasActiveAreLeftOut(t *testing.T) {
+	csv := "#autotune-trace {\"version\":1,\"kind\":\"intervals\",\"quantum_s\":1,\"cores\":4}\nt_s,active,idle\n"
+	for i := range 100 {
+		csv += strconv.Itoa(i) + []string{",4,2\n", ",,\n"}[i%2]
+	}
+	rec, err := Read(strings.NewReader(csv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := advice.Advise(advice.Question{}, rec); a.Demand.Median != 4 || len(rec.Samples) != 50 || !strings.Contains(strings.Join(rec.Unseen, " "), "in 50 of 100 intervals") {
+		t.Errorf("%+v %q", a.Demand, rec.Unseen)
+	}
+}
+
 func FuzzReadNeverPanicsAndItsAdviceIsSane(f *testing.F) {
 	f.Add([]byte(`#autotune-trace {"version":1,"kind":"intervals"}` + "\nt_s,dur_s,active,waiting,idle\n0,1,2,1,3\n1,1,2,,3\n"))
 	f.Add([]byte(`{"schema":"autotune.samples/v1"}` + "\n" + `{"at_ns":1,"groups":[{"kind":"client","state":"active","backends":3}],"cpu":0.5}` + "\n"))

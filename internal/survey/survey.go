@@ -36,6 +36,9 @@ const (
 	mostLooks = 40_000
 	// patience is how long a server may not answer before it is said.
 	patience = 15 * time.Second
+	// firstPause is how long to wait after a look that failed; it doubles up to
+	// slowest. A server that refuses must not be asked ten times a second.
+	firstPause = time.Second
 	// farewell is how long ending the connection may take.
 	farewell = 15 * time.Second
 )
@@ -78,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Surveyor, error) {
 	}
 	s := &Surveyor{
 		cfg:    cfg,
-		reader: pgstat.Open(pgstat.Config{ConnConfig: cfg.ConnConfig, Database: cfg.Database, User: cfg.Role}),
+		reader: pgstat.Open(pgstat.Config{ConnConfig: cfg.ConnConfig, Database: cfg.Database, User: cfg.Role, ConnectTimeout: pgstat.Patience(cfg.ConnConfig)}),
 		begin:  time.Now(),
 	}
 	facts, err := s.reader.Facts(ctx)
@@ -142,7 +145,7 @@ func (s *Surveyor) pace() time.Duration {
 // Watch looks until ctx ends or each returns false, calling each after every look,
 // at its own pace. Looks that fail are counted; a server that is gone may be back.
 func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) {
-	last, told := time.Now(), false
+	last, told, pause := time.Now(), false, time.Duration(0)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -157,18 +160,19 @@ func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			last, told = begin, false
+			last, told, pause = begin, false, 0
 			if !each(sample) {
 				return
 			}
 		default:
 			s.failed.Add(1)
+			pause = min(slowest, max(firstPause, 2*pause))
 			if time.Since(last) > max(s.cfg.Patience, 2*s.pace()) && !told && s.cfg.Silent != nil {
 				told = true
 				s.cfg.Silent(err)
 			}
 		}
-		timer.Reset(max(0, s.pace()-time.Since(begin)))
+		timer.Reset(max(pause, s.pace()-time.Since(begin)))
 	}
 }
 

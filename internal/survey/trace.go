@@ -67,6 +67,9 @@ func readTrace(first []byte, lines *lineReader) (*advice.Recording, error) {
 			return nil, fmt.Errorf("line %d: %w", lines.number, err)
 		}
 	}
+	if t.blank > 0 && t.activity {
+		t.rec.Unseen = append(t.rec.Unseen, fmt.Sprintf("What the backends did in %d of %d intervals: active is empty there.", t.blank, t.blank+len(t.rec.Samples)))
+	}
 	t.rec.Unseen = append(t.rec.Unseen, "Settings, vectors and applications: a trace of intervals has none. max_connections does not bound the answer.")
 	if !t.activity {
 		t.rec.Unseen = append(t.rec.Unseen, "What the backends did: the trace has no column active.")
@@ -81,6 +84,7 @@ type traceReader struct {
 	done     float64
 	rest     map[string]float64 // what rounding has taken, by group
 	activity bool
+	blank    int // rows that do not say how many were active
 }
 
 func (t *traceReader) line(line []byte) error {
@@ -165,6 +169,10 @@ func (t *traceReader) interval(row map[string]float64) error {
 	}
 	_, known := row["active"]
 	t.activity = t.activity || known
+	if !known {
+		t.blank++
+		return nil
+	}
 	waiting := math.Min(row["waiting"], row["active"])
 	group(pgstat.Active, "", row["active"]-waiting)
 	group(pgstat.Active, "Recorded:waiting", waiting)

@@ -9,8 +9,9 @@
 --    turning: between two statements of a caller that goes on
 --
 -- * kind: client; worker (a parallel worker, which computes for its leader's
---   application); server (autovacuum and the like, with a database); hidden (a
---   row of another role, of which only database, role and application show).
+--   application); server (whatever else has a database: autovacuum, walsenders,
+--   background workers, which name their type themselves); hidden (a row of
+--   another role, of which only database, role and application show).
 -- * wait is null while a backend computes (on CPU, or ready to run).
 -- * here: the client sits on the server's machine, as far as addresses tell.
 -- * transactions are those of the database since its statistics were reset; a
@@ -44,7 +45,7 @@ with backend as (
   from pg_catalog.pg_stat_activity a
   where a.pid <> pg_catalog.pg_backend_pid() and a.datid is not null
     and (a.backend_type is null and a.usename is not null
-      or a.backend_type in ('client backend', 'parallel worker', 'autovacuum worker', 'background worker', 'walsender'))
+      or a.backend_type is not null)
 ), grouped as (
   select
     datid, datname, usename, application_name, kind, state, wait, here,

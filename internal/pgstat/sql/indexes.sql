@@ -9,6 +9,7 @@
 --    false: sizes as of the last VACUUM or ANALYZE, without any lock
 --
 -- The index of a partitioned table has no storage; its leaves are listed.
+-- building needs pg_read_all_stats where another role builds; false without.
 -- options are those given at CREATE INDEX, as name=value.
 select
   n.nspname::pg_catalog.text as schema,
@@ -20,6 +21,8 @@ select
     else ic.relpages::pg_catalog.int8 * pg_catalog.current_setting('block_size')::pg_catalog.int8
   end as bytes,
   i.indisvalid and i.indisready as valid,
+  exists (select from pg_catalog.pg_stat_progress_create_index p
+    where p.index_relid = i.indexrelid and p.datname = pg_catalog.current_database()) as building,
   coalesce(ic.reloptions, '{}'::pg_catalog.text[]) as options
 from pg_catalog.pg_am am
 join pg_catalog.pg_class ic on ic.relam = am.oid and ic.relkind = 'i' and ic.relpersistence <> 't'

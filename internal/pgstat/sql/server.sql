@@ -25,7 +25,5 @@ select
   (select rolsuper from pg_catalog.pg_roles where rolname = session_user) as superuser,
   pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') as read_all_stats,
   coalesce((select r.rolconnlimit from pg_catalog.pg_roles r where r.rolname = t.usename), -1) as role_connection_limit,
-  coalesce((select d.datconnlimit from pg_catalog.pg_database d where d.datname = t.datname), -1) as database_connection_limit,
-  t.usename as limited_role,
-  t.datname as limited_database
+  coalesce((select d.datconnlimit from pg_catalog.pg_database d where d.datname = t.datname), -1) as database_connection_limit
 from target t;

@@ -1,0 +1,132 @@
+package advice
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pgautotune/autotune/internal/pgstat"
+)
+
+// steadily is 30 s of the same, ten looks a second and 100 transactions.
+func steadily(groups ...pgstat.Group) (all []Sample) {
+	for i := range 300 {
+		all = append(all, sampleOf(float64(i)/10, float64(10*i), groups...))
+	}
+	return all
+}
+
+func of(application string, g pgstat.Group) pgstat.Group { g.Application = application; return g }
+
+func finding(a *Advice, kind string) (Finding, bool) {
+	i := slices.IndexFunc(a.Findings, func(f Finding) bool { return f.Kind == kind })
+	if i < 0 {
+		return Finding{}, false
+	}
+	return a.Findings[i], true
+}
+
+// Instances cannot use each other's idle connections, so that each needs more than its
+// part of the whole.
+func TestEachOfManyInstancesHasEnoughForItself(t *testing.T) {
+	r := recorded(steadily(group(pgstat.Active, "", 20), group(pgstat.Idle, "", 180)), 64)
+	r.Facts.Settings.MaxConnections = 400
+	for instances, want := range map[int]int{1: 0, 4: 10, 100: 2, 400: 1} {
+		z := Advise(Question{Instances: instances}, r).Size
+		if instances == 1 {
+			want = z.Max
+		}
+		if z.Rule != ByDemand || z.MaxEach != want || z.MaxEach*instances > 400 {
+			t.Errorf("%d instances: %d each of %d by %s, want %d", instances, z.MaxEach, z.Max, z.Rule, want)
+		}
+	}
+}
+
+// A dump or a shell beside a service is no pool that callers queue for.
+func TestOneBusySessionIsNoPoolThatIsUsedUp(t *testing.T) {
+	var all []Sample
+	for i := range 300 {
+		api := []pgstat.Group{group(pgstat.Idle, "", 20)}
+		if i%5 > 0 {
+			api = []pgstat.Group{group(pgstat.Idle, "", 19), group(pgstat.Active, "", 1)}
+		}
+		all = append(all, sampleOf(float64(i)/10, float64(i), append(api, of("pg_dump", group(pgstat.Active, "IO:DataFileRead", 1)))...))
+	}
+	if z := Advise(Question{}, recorded(all, 16)).Size; z.Rule != ByDemand || z.Clipped || z.Max > 4 {
+		t.Errorf("%+v", z)
+	}
+}
+
+// Behind a pooler its connections are counted, and max_connections binds those.
+func TestAPoolersConnectionsMeetTheServersWall(t *testing.T) {
+	r := recorded(steadily(group(pgstat.Active, "", 1), group(pgstat.IdleInTransaction, "", 19)), 8)
+	r.Facts.Server.Pooler = true
+	r.Facts.Settings.MaxConnections = 100
+	if z := Advise(Question{}, r).Size; z.Max != 100 || z.Upper > 100 {
+		t.Errorf("%+v", z)
+	}
+}
+
+// From elsewhere, an address of the server's own may be a proxy beside it.
+func TestLocalAddressesSeenFromElsewhereDoNotSaturateTheServer(t *testing.T) {
+	a := Advise(Question{ServerCPUs: 8}, recorded(steadily(here(group(pgstat.Active, "", 5)), here(group(pgstat.Turning, "", 25))), 0))
+	if _, found := finding(a, "saturated"); found || a.Size.Saturated {
+		t.Errorf("%+v", a.Size)
+	}
+}
+
+// Only a queue for a row is a queue: who waits for a table or an advisory lock holds a
+// place until something happens.
+func TestLocksOfTablesAndSchedulersAreNoHotRow(t *testing.T) {
+	for _, wait := range []string{"Lock:advisory", "Lock:relation"} {
+		a := Advise(Question{}, recorded(steadily(group(pgstat.Active, wait, 40), group(pgstat.Active, "", 3), group(pgstat.Idle, "", 2)), 8))
+		f, found := finding(a, "locks")
+		if a.Size.Rule == ByLocks || a.Size.Max < 40 || !found || !strings.Contains(f.Remedy, "pg_blocking_pids") {
+			t.Errorf("%s: %+v %+v", wait, a.Size, f)
+		}
+	}
+}
+
+// The server counts transactions by database: where others are in it, throughput says
+// nothing about one application.
+func TestOthersInTheDatabaseKeepAKneeFromBeingMeasured(t *testing.T) {
+	var all []Sample
+	at, done := 0.0, 0.0
+	for _, n := range []int{1, 2, 4, 8, 16, 32} {
+		for range 100 {
+			all = append(all, sampleOf(at, done, group(pgstat.Active, "", n), of("other", group(pgstat.Active, "", 9))))
+			at, done = at+0.1, done+0.1*math.Min(1000, 250*float64(n))+900
+		}
+	}
+	alone := slices.Clone(all)
+	for i := range alone {
+		alone[i].Groups = alone[i].Groups[:1]
+	}
+	for name, c := range map[string]struct {
+		samples []Sample
+		shared  bool
+	}{"with others": {all, true}, "alone": {alone, false}} {
+		a := Advise(Question{Filter: Filter{Application: "api"}}, recorded(c.samples, 64))
+		if a.Seen.Shared != c.shared || a.Supply.Measured.Identified == c.shared {
+			t.Errorf("%s: shared %t, measured %s", name, a.Seen.Shared, a.Supply.Measured)
+		}
+	}
+}
+
+func TestAuroraWaitsForACommitAndNotForPages(t *testing.T) {
+	a := Advise(Question{}, recorded(steadily(group(pgstat.Active, "IO:XactSync", 8), group(pgstat.Idle, "", 4)), 8))
+	if _, found := finding(a, "io"); found || math.Round(a.Seen.Activity.Commit) != 8 {
+		t.Errorf("%+v", a.Seen.Activity)
+	}
+}
+
+func TestAnIndexThatIsBeingBuiltIsNotToBeDropped(t *testing.T) {
+	r := recorded(steadily(group(pgstat.Active, "", 1)), 8)
+	for building, want := range map[bool]bool{true: false, false: true} {
+		r.Facts.Vectors = pgstat.Vectors{Installed: true, Indexes: []pgstat.VectorIndex{{Index: "i", Method: "hnsw", Building: building}}}
+		if _, found := finding(Advise(Question{}, r), "invalid_index"); found != want {
+			t.Errorf("building %t: found %t", building, found)
+		}
+	}
+}
