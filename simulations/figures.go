@@ -55,7 +55,7 @@ func measure(r *plant.Result) figures {
 	if len(r.Series) > 0 {
 		f.every = r.Series[0].Length
 	}
-	if s := r.Elapsed.Seconds(); s > 0 {
+	if s := r.Span.Seconds(); s > 0 {
 		f.wholeGood = float64(good) / s
 	}
 	f.moved(r)
@@ -99,7 +99,14 @@ func (f *figures) moved(r *plant.Result) {
 
 // converged is when f came as close to the best fixed size, and false if never.
 func (f *figures) converged(best *figures) (time.Duration, bool) {
-	if f.every <= 0 || f.every != best.every {
+	if f.every <= 0 || best.every <= 0 {
+		return 0, false
+	}
+	// Of two runs that took differently long until all were served, one has longer
+	// intervals.
+	every := max(f.every, best.every)
+	f, best = f.coarser(every), best.coarser(every)
+	if f.every != best.every {
 		return 0, false
 	}
 	mine, theirs, length := f.windows(best)
@@ -124,6 +131,23 @@ func (f *figures) converged(best *figures) (time.Duration, bool) {
 		}
 	}
 	return 0, false
+}
+
+// coarser is f with intervals as long as every, where that is a multiple of its own.
+func (f *figures) coarser(every time.Duration) *figures {
+	if f.every == every || every%f.every != 0 {
+		return f
+	}
+	n := int(every / f.every)
+	out := &figures{every: every}
+	for i := 0; i < len(f.seconds); i += n {
+		var sum int64
+		for _, v := range f.seconds[i:min(i+n, len(f.seconds))] {
+			sum += v
+		}
+		out.seconds = append(out.seconds, sum)
+	}
+	return out
 }
 
 // windows are the goodput of two runs in windows, which are long enough for the

@@ -121,6 +121,10 @@ func (j *scenarioRun) run(ctx context.Context) (*ScenarioResult, error) {
 	if out.BestFixed, err = fixed.search(ctx); err != nil {
 		return nil, err
 	}
+	best := fixed.runs[out.BestFixed]
+	if err := j.measured(best); err != nil {
+		return nil, err
+	}
 	var jobs []job
 	for i := range entrants {
 		e := &entrants[i]
@@ -140,7 +144,6 @@ func (j *scenarioRun) run(ctx context.Context) (*ScenarioResult, error) {
 	if err := j.do(ctx, jobs); err != nil {
 		return nil, err
 	}
-	best := fixed.runs[out.BestFixed]
 	out.Sizes = fixed.curve()
 	reference := compare(fmt.Sprintf("fixed-%d", out.BestFixed), 0, best, best, j.length(best))
 	out.Best = reference
@@ -151,6 +154,25 @@ func (j *scenarioRun) run(ctx context.Context) (*ScenarioResult, error) {
 		return out, j.draw(ctx, out, entrants)
 	}
 	return out, nil
+}
+
+// measured says why there is nothing to compare: where even the best fixed size has
+// no goodput, every policy would miss nothing of it.
+func (j *scenarioRun) measured(best []figures) error {
+	var arrivals int64
+	for i := range best {
+		if arrivals += best[i].arrivals; best[i].goodput > 0 {
+			return nil
+		}
+	}
+	if arrivals == 0 {
+		return fmt.Errorf("nothing was measured: no request arrived after the warm-up of %s; shorten it (world.warmup), or take a trace that is longer", j.s.World.Warmup)
+	}
+	slo := j.s.World.SLO
+	if slo == 0 {
+		slo = time.Second // the plant's default
+	}
+	return fmt.Errorf("nothing was measured: of the %d requests after the warm-up of %s none was answered within the SLO of %s (world.slo) with any fixed size up to %d; give an SLO above what a request takes alone, or a load below the capacity", arrivals, j.s.World.Warmup, slo, j.s.Told.Ceiling)
 }
 
 // draw runs the first seed of each policy, and of the best fixed size, once more

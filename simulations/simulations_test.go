@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +135,17 @@ func TestConvergenceIsTheFirstTimeFromWhichWindowsAreAsGood(t *testing.T) {
 			t.Errorf("%s: %v, %t; want %v, %t", c.about, got, ok, c.want, c.ok)
 		}
 	}
+	long := figures{every: 4 * time.Second} // of a run that lasted longer, until all were served
+	for range 90 {
+		long.seconds = append(long.seconds, 400)
+	}
+	late := run(append(flat(4, 10), flat(26, 100)...)...)
+	if got, ok := late.converged(&long); !ok || got != 48*time.Second { // windows of 12 s
+		t.Errorf("against longer intervals: %v, %t", got, ok)
+	}
+	if got, ok := long.converged(&best); !ok || got != 0 {
+		t.Errorf("against shorter intervals: %v, %t", got, ok)
+	}
 	slow := run(flat(30, 2)...) // 200 requests are 100 s
 	if _, _, length := slow.windows(&slow); length != 100*time.Second {
 		t.Errorf("windows of 2 requests a second last %v", length)
@@ -152,6 +166,36 @@ func TestAPolicyAboveTheCeilingIsLeftOutAndNamed(t *testing.T) {
 	s := r.Scenarios[0]
 	if len(s.LeftOut) != 1 || !strings.Contains(s.LeftOut[0], "fixed-100") || len(s.Outcomes) != 1 {
 		t.Errorf("left out %q, outcomes %+v", s.LeftOut, s.Outcomes)
+	}
+}
+
+func TestBelowAllStartsAPolicyBeginsAtTheCeiling(t *testing.T) {
+	for ceiling, want := range map[string][]int{"3": {3}, "64": {4}} {
+		s := read(t, strings.NewReplacer("64", ceiling, "720", "300").Replace(world))
+		var starts []int
+		for _, o := range simulate(t, Options{Scenarios: []*scenario.Scenario{s}, Policies: []string{"vegas"}}).Scenarios[0].Outcomes {
+			starts = append(starts, o.Start)
+		}
+		if !slices.Equal(starts, want) {
+			t.Errorf("with a ceiling of %s vegas began at %v, want %v", ceiling, starts, want)
+		}
+	}
+}
+
+func TestNothingMeasuredIsNoPerfectScore(t *testing.T) {
+	short := filepath.Join(t.TempDir(), "short.csv")
+	if err := os.WriteFile(short, []byte("#autotune-trace {\"version\":1,\"kind\":\"events\"}\nt_s\n1\n2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	traced := read(t, world)
+	traced.UseTrace(scenario.Trace{File: short})
+	for want, s := range map[string]*scenario.Scenario{
+		"no request arrived after the warm-up of 5s": traced,
+		"none was answered within the SLO of 1µs":    read(t, strings.Replace(world, "slo: 100ms", "slo: 1us", 1)),
+	} {
+		if _, err := Run(context.Background(), Options{Scenarios: []*scenario.Scenario{s}, Policies: []string{"pgx"}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -226,18 +227,45 @@ func (f *simulateFlags) options() (simulations.Options, error) {
 	return o, nil
 }
 
-// commandLine is how to reproduce the result.
+// commandLine is how to reproduce the result: all that decides it, in order of the
+// flags. The form of the output does not.
 func (f *simulateFlags) commandLine(o simulations.Options) string {
-	line := "autotune simulate"
+	line := []string{"autotune simulate"}
+	add := func(name, value, zero string) {
+		if value != zero {
+			line = append(line, "--"+name+" "+quoted(value))
+		}
+	}
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+	scenarios, policies := strings.Join(f.scenarios, ","), strings.Join(o.Policies, ",")
 	if f.table {
-		line += " --table"
-	} else {
-		line += " --scenario " + strings.Join(f.scenarios, ",")
+		line = append(line, "--table")
+		if scenarios == "all" {
+			scenarios = "" // its defaults
+		}
+		policies = strings.Join(f.policies, ",")
 	}
-	if len(f.policies) > 0 {
-		line += " --policy " + strings.Join(f.policies, ",")
+	add("scenario", scenarios, "")
+	add("policy", policies, "")
+	line = append(line, fmt.Sprintf("--seeds %d", o.Seeds))
+	add("duration", f.duration.String(), "0s")
+	add("trace", f.trace, "")
+	add("rate-scale", number(f.rateScale), "0")
+	add("fan-out", strconv.Itoa(f.fanOut), "0")
+	add("time-compress", number(f.timeCompress), "0")
+	add("trace-cores", number(f.cores), "0")
+	return strings.Join(line, " ")
+}
+
+// quoted is a word as a shell takes it.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./,:=@+", r)
 	}
-	return fmt.Sprintf("%s --seeds %d", line, o.Seeds)
+	if strings.TrimFunc(word, plain) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // write writes to --output-file, whole or not at all, or to stdout.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pgautotune/autotune/simulations"
 )
@@ -118,6 +119,22 @@ func TestSimulateSaysWhatIsWrong(t *testing.T) {
 		got := call(t, nil, append([]string{"simulate"}, c.args...)...)
 		if got.code != c.code || !strings.Contains(got.stderr, c.want) || got.stdout != "" {
 			t.Errorf("%q: exit %d, stdout %q, stderr %q; want %d, %q", c.args, got.code, got.stdout, got.stderr, c.code, c.want)
+		}
+	}
+}
+
+func TestSimulateNamesTheCommandThatReproducesAResult(t *testing.T) {
+	for want, f := range map[string]simulateFlags{
+		"autotune simulate --table --seeds 3":                                                                              {table: true, seeds: 3},
+		"autotune simulate --scenario a,b --policy auto,fixed-4 --seeds 1":                                                 {scenarios: []string{"a", "b"}, policies: []string{"auto", "fixed-4"}, seeds: 1},
+		"autotune simulate --table --scenario steady-70 --seeds 2 --duration 10m0s":                                        {table: true, scenarios: []string{"steady-70"}, seeds: 2, duration: 10 * time.Minute},
+		"autotune simulate --seeds 1 --trace 'my week.gz' --rate-scale 0.5 --fan-out 2 --time-compress 24 --trace-cores 8": {seeds: 1, trace: "my week.gz", rateScale: 0.5, fanOut: 2, timeCompress: 24, cores: 8},
+	} {
+		if f.table && f.scenarios == nil {
+			f.scenarios = []string{"all"} // as options does
+		}
+		if got := f.commandLine(simulations.Options{Policies: f.policies, Seeds: f.seeds}); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
 }

@@ -103,12 +103,12 @@ func isNginx(head string) bool { return nginxLine.MatchString(firstLine(head)) }
 
 func readNginx(in *input, out *sink) error {
 	open := true
-	out.begin(trace.Header{Kind: trace.Events, ServiceKind: trace.Observed, OpenLoop: &open, QuantumS: 1, Source: "nginx access log"},
+	out.begin(trace.Header{Kind: trace.Events, ServiceKind: trace.Observed, OpenLoop: &open, QuantumS: 0.001, Source: "nginx access log"},
 		[]string{"t_s", "service_ms", "class", "status"})
 	out.note(httpNote)
-	var used, timed int64
+	var used, timed, exact int64
 	for text, err := in.next(); err == nil; text, err = in.next() {
-		at, e, why := nginxRequest(text)
+		at, e, msec, why := nginxRequest(text)
 		if why != "" {
 			in.skip(why)
 			continue
@@ -117,6 +117,9 @@ func readNginx(in *input, out *sink) error {
 		if e.Service >= 0 {
 			timed++
 		}
+		if msec {
+			exact++
+		}
 		if err := out.event(at, &e); err != nil {
 			return err
 		}
@@ -124,21 +127,25 @@ func readNginx(in *input, out *sink) error {
 	if err := in.rest(); err != nil {
 		return err
 	}
+	if exact < used { // one line without is enough: the trace has one quantum
+		out.header.QuantumS = 1
+	}
 	if timed < used {
 		out.note("Of %d of %d lines the request's time is unknown, and so when it began: they stand at their end. Log $request_time (as rt=$request_time) to have it.", used-timed, used)
 	}
 	return in.skipped(out, used)
 }
 
-func nginxRequest(text string) (at int64, e trace.Event, why string) {
+// nginxRequest reads a line. msec says that its time is $msec, to the millisecond.
+func nginxRequest(text string) (at int64, e trace.Event, msec bool, why string) {
 	e = trace.UnknownEvent()
 	m := nginxLine.FindStringSubmatch(text)
 	if m == nil {
-		return 0, e, "the line is not of nginx' combined format"
+		return 0, e, false, "the line is not of nginx' combined format"
 	}
 	at, ok := date(m[1])
 	if !ok {
-		return 0, e, "the time is not a date"
+		return 0, e, false, "the time is not a date"
 	}
 	e.Class, e.Status = m[2], m[3]
 	whole, upstream, exact := "", "", ""
@@ -158,7 +165,7 @@ func nginxRequest(text string) (at int64, e trace.Event, why string) {
 		}
 	}
 	if ns, ok := epoch(exact, time.Second); ok {
-		at = ns
+		at, msec = ns, true
 	}
 	if v, ok := number(whole); ok && v < 1e6 {
 		e.Service = 1000 * v
@@ -167,5 +174,5 @@ func nginxRequest(text string) (at int64, e trace.Event, why string) {
 	if v, ok := number(upstream); ok {
 		e.Service = 1000 * v
 	}
-	return at, e, ""
+	return at, e, msec, ""
 }

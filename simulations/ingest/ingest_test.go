@@ -77,12 +77,26 @@ func TestEachFormatIsFoundOutAndImported(t *testing.T) {
 {"metric":{"__name__":"q_total","i":"2"},"values":[[1700000000,"0"],[1700000010,"10"],[1700000020,"20"]]},
 {"metric":{"__name__":"busy"},"values":[[1700000000,"3"],[1700000010,"4"]]}]}}`, Options{Columns: "rate_rps=q_total,active=busy"}, "prometheus",
 			nil, "t_s,dur_s,active,rate_rps\n0,10,3,6\n10,10,4,3\n"},
+		{"Prometheus, names that do not tell", `{"status":"success","data":{"resultType":"matrix","result":[
+{"metric":{"__name__":"pg_stat_database_xact_commit"},"values":[[1700000000,"100"],[1700000010,"150"]]},
+{"metric":{"__name__":"pg_stat_activity_count"},"values":[[1700000000,"3"],[1700000010,"4"]]},
+{"metric":{"__name__":"job:waits"},"values":[[1700000000,"10"],[1700000010,"30"]]},
+{"metric":{"__name__":"most_total"},"values":[[1700000000,"8"],[1700000010,"9"]]}]}}`,
+			Options{Columns: "rate_rps=pg_stat_database_xact_commit,active=pg_stat_activity_count,waiting=job:waits:counter,limit=most_total:gauge"}, "prometheus",
+			nil, "t_s,dur_s,active,limit,rate_rps,waiting\n0,10,3,8,5,2\n10,10,4,9,,\n"},
+		{"Prometheus, a histogram's count", `{"status":"success","data":{"resultType":"matrix","result":[
+{"metric":{"__name__":"q_count"},"values":[[1700000000,"100"],[1700000010,"150"]]}]}}`, Options{Columns: "arrivals=q_count"}, "prometheus",
+			nil, "t_s,dur_s,arrivals\n0,0,50\n"},
 		{"PgBouncer's log", "x\n2026-03-01 12:01:00.500 UTC [7] LOG stats: 5 xacts/s, 9 queries/s, 0 client parses/s, in 1 B/s, out 2 B/s, xact 1200 us, query 300 us, wait 4 us\n2026-03-01 12:02:00.500 UTC [7] LOG stats: 0 xacts/s, 0 queries/s, in 1 B/s, out 2 B/s, xact 0 us, query 0 us, wait 0 us\n", Options{}, "pgbouncer",
 			[]string{`"t0":"2026-03-01T12:00:00.5Z"`}, "t_s,dur_s,rate_rps,service_ms_mean,wait_ms_mean\n0,60,5,1.2,0.004\n60,60,0,,\n"},
 		{"PgBouncer under \\watch", watched, Options{}, "pgbouncer", []string{`"t0":"2026-03-01T12:00:00Z"`},
 			"t_s,dur_s,rate_rps,service_ms_mean,wait_ms_mean\n0,10,50,4,0.002\n"},
 		{"nginx: the stamp is of the end", `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET /a?b HTTP/1.1" 200 12 "-" "curl" rt=2.500 urt=1.250` + "\n" + `::1 - bob [01/Mar/2026:12:00:04 +0000] "POST / HTTP/2.0" 500 - "-" "Moz [x] \"y\"" 0.500` + "\n", Options{}, "nginx",
 			[]string{`"quantum_s":1`}, "t_s,service_ms,class,status\n0,1250,GET,200\n1,500,POST,500\n"},
+		{"nginx with msec is exact", `::1 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=0.500 msec=1772366405.250` + "\n" + `::1 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=0.500 msec=1772366405.500` + "\n", Options{}, "nginx",
+			[]string{`"quantum_s":0.001`}, "t_s,service_ms,class,status\n0,500,GET,200\n0.25,500,GET,200\n"},
+		{"nginx, one line without msec", `::1 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=0.500 msec=1772366405.250` + "\n" + `::1 - - [01/Mar/2026:12:00:06 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=0.500` + "\n", Options{}, "nginx",
+			[]string{`"quantum_s":1`}, "t_s,service_ms,class,status\n0,500,GET,200\n0.75,500,GET,200\n"},
 		{"Envoy: the stamp is of the begin", `[2026-03-01T12:00:00.250Z] "GET /x HTTP/2" 200 - 154 0 226 100 "10.0.0.1" "a" "b" "c" "d"` + "\n" + `[2026-03-01T12:00:00.000Z] "POST /x HTTP/2" 503 UF via_upstream - "-" 154 0 226 - "10.0.0.1"` + "\n", Options{}, "envoy",
 			[]string{`"open_loop":true`}, "t_s,service_ms,class,status\n0,226,POST,503\n0.25,100,GET,200\n"},
 		{"Envoy's JSON", `{"start_time":"2026-03-01T12:00:00.250Z","method":"GET","response_code":200,"duration":7}` + "\n", Options{}, "envoy", nil, "t_s,service_ms,class,status\n0,7,GET,200\n"},
@@ -105,6 +119,8 @@ func TestEachFormatIsFoundOutAndImported(t *testing.T) {
 			[]string{`"t0":"2026-03-01T12:00:00.5Z"`}, "t_s,service_ms,class\n0,500,\"a,b\"\n1.4,100,c\n"},
 		{"CSV without names", "1500,3\n500,4\n", Options{Columns: "t_s=#1:ms,cost=#2"}, "csv", nil, "t_s,cost\n0,4\n1,3\n"},
 		{"CSV of intervals", "min,n\n0,60\n1,\n", Options{Columns: "t_s=min:min,arrivals=n"}, "csv", []string{`"kind":"intervals"`}, "t_s,arrivals\n0,60\n60,\n"},
+		{"a trace of dates", `#autotune-trace {"version":1,"kind":"events"}` + "\nt_s,class\n1700000000,a\n1700000001.5,b\n", Options{}, "trace",
+			[]string{`"t0":"2023-11-14T22:13:20Z"`}, "t_s,service_ms,wait_ms,inuse,class,cost,deadline_ms,status,session,pool,weight\n0,,,,a,,,,,,\n1.5,,,,b,,,,,,\n"},
 		{"a trace", `#autotune-trace {"version":1,"kind":"events","pool_max_per_pool":3}` + "\n" + `{"t_s":5,"class":"a"}`, Options{}, "trace",
 			[]string{`"pool_max_per_pool":3`}, "t_s,service_ms,wait_ms,inuse,class,cost,deadline_ms,status,session,pool,weight\n5,,,,a,,,,,,\n"},
 	} {
@@ -161,6 +177,8 @@ func TestWhatCannotBeImportedSaysWhere(t *testing.T) {
 		{"CSV without a map", "a,b\n1,2\n", Options{Format: "csv"}, "say which column is what, as --columns t_s="},
 		{"CSV, a map that is none", "a,b\n1,2\n", Options{Columns: "t_s"}, `"t_s" is not of the form`},
 		{"CSV, no such target", "a,b\n1,2\n", Options{Columns: "time=a"}, `a trace has no column "time"`},
+		{"CSV, a rate with a unit", "a,b\n1,2\n", Options{Columns: "t_s=a,rate_rps=b:min"}, `"rate_rps=b:min" has the unit min, and rate_rps is not a time`},
+		{"CSV, a variation with a unit", "a,b\n1,2\n", Options{Columns: "t_s=a,service_ms_cv=b:ms"}, `service_ms_cv is not a time`},
 		{"CSV, no such source", "a,b\n1,2\n", Options{Columns: "t_s=c"}, `file1:1: there is no column "c"; there are a, b`},
 		{"CSV, no such number", "1,2\n", Options{Columns: "t_s=#3"}, "there is no column #3; the first line has 2"},
 		{"CSV, no times", "a,b\n1,2\n", Options{Columns: "cost=a"}, "has to name one column of times"},
@@ -199,6 +217,45 @@ func TestSeveralLogsOfOneRunAreMerged(t *testing.T) {
 	text, res, err := imported(Options{}, "0 1 0 0 1700000001 0\n0 2 0 0 1700000003 0\n", "1 1 0 0 1700000002 0\n")
 	if err != nil || res.Rows != 3 || !strings.Contains(text, "\n0,0,script0,ok,client0\n1,0,script0,ok,client1\n2,0,script0,ok,client0\n") {
 		t.Errorf("%v: %s", err, text)
+	}
+}
+
+func TestIntervalsOfTheSameTimeAreAddedUp(t *testing.T) {
+	// Two threads: 100 of 2 ms ± 1 ms and 300 of 4 ms, then 100 more of the first.
+	one := "1700000000 100 200000 500000000 1 9000\n1700000005 100 200000 500000000 1 9000\n1700000010 0 0 0 0 0\n"
+	two := "1700000000 300 1200000 4800000000 1 9000\n1700000005 0 0 0 0 0\n"
+	for _, order := range [][]string{{one, two}, {two, one}} {
+		text, res, err := imported(Options{}, order...)
+		want := "\n0,5,80,400,3.5,0.2857142857142857,\n5,5,20,100,2,0.5,\n10,5,0,0,,,\n"
+		if err != nil || !strings.HasSuffix(text, want) {
+			t.Errorf("%v: got\n%swant%s", err, text, want)
+		}
+		if notes := strings.Join(res.Notes, "\n"); !strings.Contains(notes, "2 intervals were added to others of the same time") || strings.Contains(notes, "end after") {
+			t.Errorf("%q", res.Notes)
+		}
+	}
+	for _, c := range []struct {
+		about, rows string
+		want        int // that overlap
+	}{
+		{"one after the other", "0,5,1\n5,5,1\n", 0},
+		{"into the next", "0,6,1\n5,5,1\n", 1},
+		{"of other lengths", "0,5,1\n0,10,1\n10,5,1\n", 1},
+		{"until the next", "0,,1\n5,,1\n", 0},
+	} {
+		text, res, err := imported(Options{Columns: "t_s=a,dur_s=b,rate_rps=c"}, "a,b,c\n"+c.rows)
+		if said := strings.Contains(strings.Join(res.Notes, "\n"), fmt.Sprintf("%d intervals end after the next one begins", c.want)); err != nil || said != (c.want > 0) || !strings.HasSuffix(text, c.rows) {
+			t.Errorf("%s: %v, %q\n%s", c.about, err, res.Notes, text)
+		}
+	}
+}
+
+func TestAGaugeThatNeverFallsIsPointedOut(t *testing.T) {
+	for values, want := range map[string]bool{`[1,"1"],[2,"2"],[3,"3"]`: true, `[1,"1"],[2,"3"],[3,"2"]`: false, `[1,"1"],[2,"1"],[3,"1"]`: false} {
+		_, res, err := imported(Options{}, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"commits"},"values":[`+values+`]}]}}`)
+		if said := strings.Contains(strings.Join(res.Notes, "\n"), "say rate_rps=commits:counter"); err != nil || said != want {
+			t.Errorf("%s: %v, %q", values, err, res.Notes)
+		}
 	}
 }
 

@@ -84,9 +84,13 @@ func (s *sink) write(format, name string, create Create) (res Result, err error)
 			}
 			return 0
 		})
+		s.intervals = s.superpose()
 		first = s.intervals[0].T
 	}
-	if h.T0 == "" && first > 1e8 { // since 1970; not a clock that began with the run
+	if first > trace.Epoch { // since 1970; not a clock that began with the run
+		s.relative = false
+	}
+	if h.T0 == "" && first > trace.Epoch {
 		h.T0 = time.Unix(0, int64(first*1e6)*1000).UTC().Format(time.RFC3339Nano)
 	}
 	w, err := create(h, s.columns...)

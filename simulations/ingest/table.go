@@ -46,12 +46,26 @@ func parseMap(in *input, targets []string) (columns []picked, err error) {
 		p := picked{target: target, source: source}
 		if i := strings.LastIndexByte(source, ':'); i > 0 {
 			if unit, ok := units[source[i+1:]]; ok {
+				if usual(target) == 0 {
+					return nil, in.problem("--columns: %q has the unit %s, and %s is not a time: units are for columns of times, and rates are per second", pair, source[i+1:], target)
+				}
 				p.source, p.unit = source[:i], unit
 			}
 		}
 		columns = append(columns, p)
 	}
 	return columns, nil
+}
+
+// usual is the unit that a column of a trace is in; 0 when it is not a time.
+func usual(target string) time.Duration {
+	switch {
+	case strings.Contains(target, "_ms") && !strings.HasSuffix(target, "_cv"):
+		return time.Millisecond
+	case target == "t_s", target == endColumn, target == "dur_s":
+		return time.Second
+	}
+	return 0
 }
 
 // table is a CSV of which columns were picked.
@@ -240,14 +254,7 @@ func (t *table) add(row []string, kind trace.Kind, out *sink) error {
 		if kind == trace.Intervals {
 			field = i.Column(c.target)
 		}
-		usual := time.Duration(0)
-		switch {
-		case strings.Contains(c.target, "_ms") && !strings.HasSuffix(c.target, "_cv"):
-			usual = time.Millisecond
-		case c.target == "dur_s":
-			usual = time.Second
-		}
-		v, ok := c.number(text, usual)
+		v, ok := c.number(text, usual(c.target))
 		if !ok {
 			return t.in.problem("%s is %.40q, which is not a number of 0 or more", c.source, text)
 		}

@@ -24,17 +24,28 @@ func (p *plant) openCallers() {
 			i := int32(len(p.callers))
 			c := caller{class: p.classIndex(g.Class), until: until, think: &think, rng: stream(p.cfg.Seed, streamCallers+uint64(i))}
 			p.callers = append(p.callers, c)
-			p.thinkFrom(i, int64(g.From))
+			p.thinkFrom(i, int64(g.From), 0)
 		}
 	}
 }
 
-// think sends a caller whose request is over to its next.
-func (p *plant) think(i int32) { p.thinkFrom(i, p.now) }
+// sulk is how long a caller whose request was not answered waits at least, in ns: a
+// loop of callers who ask again at once, and are turned away at once, would not let
+// the time pass. 1 ms is below any time in which a program notices an error.
+const sulk = int64(1e6)
 
-func (p *plant) thinkFrom(i int32, from int64) {
+// think sends a caller whose request is over to its next.
+func (p *plant) think(i int32, answered bool) {
+	if answered {
+		p.thinkFrom(i, p.now, 0)
+	} else {
+		p.thinkFrom(i, p.now, sulk)
+	}
+}
+
+func (p *plant) thinkFrom(i int32, from, least int64) {
 	c := &p.callers[i]
-	if at := from + int64(c.think.draw(c.rng)+0.5); at < c.until {
+	if at := from + max(least, int64(c.think.draw(c.rng)+0.5)); at < c.until {
 		p.timers.set(handle(ofCaller, i), at)
 	}
 }

@@ -8,7 +8,7 @@ import "time"
 //
 // Where 0 means a default but "none" is sensible too, a negative value is none.
 type Config struct {
-	Seed     uint64        `yaml:"seed"`     // of every random stream
+	Seed     uint64        `yaml:"seed"`     // of every random stream; a scenario leaves it out: its runs have the seeds 1 to --seeds
 	Duration time.Duration `yaml:"duration"` // virtual time; 0: until the source ends and the last request is done
 	Warmup   time.Duration `yaml:"warmup"`   // requests that arrive before count in no figure of the result; below Duration
 	SLO      time.Duration `yaml:"slo"`      // response time within which a request counts as goodput; default 1 s
@@ -32,7 +32,7 @@ type Config struct {
 // and the bursts'.
 type Arrivals struct {
 	Class   string   `yaml:"class"`   // default: drawn by the weights of the classes
-	Rate    float64  `yaml:"rate"`    // requests per second; 0 with a profile only
+	Rate    float64  `yaml:"rate"`    // requests per second; above 0, unless there is a profile
 	CV      float64  `yaml:"cv"`      // of the times between arrivals; default 1 (Poisson); below 1 gamma, above it hyperexponential; 0.05 to 20
 	Profile []Step   `yaml:"profile"` // rate by time, instead of Rate
 	Repeat  bool     `yaml:"repeat"`  // begin the profile again at the last step's instant
@@ -66,7 +66,7 @@ type Flash struct {
 	Factor float64       `yaml:"factor"` // above 0
 	Rise   time.Duration `yaml:"rise"`
 	Hold   time.Duration `yaml:"hold"`
-	Fall   time.Duration `yaml:"fall"`
+	Fall   time.Duration `yaml:"fall"` // the three together above 0
 }
 
 // Bursts switches between two states of exponentially distributed length (a
@@ -83,7 +83,7 @@ type Bursts struct {
 type Closed struct {
 	Callers int           `yaml:"callers"`
 	Class   string        `yaml:"class"` // default: drawn by the weights of the classes
-	Think   Distribution  `yaml:"think"` // mean 0: at once
+	Think   Distribution  `yaml:"think"` // mean 0: at once; after a request that was not answered, 1 ms at least
 	From    time.Duration `yaml:"from"`
 	Until   time.Duration `yaml:"until"` // no new request from then on; 0: to the end
 }
@@ -92,7 +92,7 @@ type Closed struct {
 type Distribution struct {
 	Kind Kind          `yaml:"kind"` // default exponential
 	Mean time.Duration `yaml:"mean"`
-	CV   float64       `yaml:"cv"` // standard deviation over mean, of lognormal, gamma and hyperexponential; default 1
+	CV   float64       `yaml:"cv"` // standard deviation over mean, of lognormal, gamma and hyperexponential only; default 1
 }
 
 // Kind of a distribution.
@@ -111,8 +111,8 @@ const (
 // while it holds one connection.
 type Class struct {
 	Name     string        `yaml:"name"`
-	Weight   float64       `yaml:"weight"`   // share of the requests whose stream names no class; default 1
-	Stages   []Stage       `yaml:"stages"`   // 1 to 6; default: 1 ms of CPU, exponential
+	Weight   float64       `yaml:"weight"`   // share of the requests whose stream names no class; default 1, and 0 is the default: to draw none, let each stream name its class
+	Stages   []Stage       `yaml:"stages"`   // 1 to 6, with a mean of the service above 0 in one at least; default: 1 ms of CPU, exponential
 	Patience time.Duration `yaml:"patience"` // gives up waiting for a connection after this; default the pool's acquire timeout
 }
 
@@ -123,7 +123,8 @@ type Stage struct {
 	// Lock makes the stage begin with a row lock of this name, given in the
 	// order of asking and kept to the end of the request, as PostgreSQL keeps
 	// it to the end of the transaction. Rows is how many rows the requests
-	// spread over evenly; default 1, the hot row. One locking stage a class.
+	// spread over evenly; default 1, the hot row, and the same in all classes
+	// that have the lock. One locking stage a class.
 	Lock string `yaml:"lock"`
 	Rows int    `yaml:"rows"`
 }
@@ -176,7 +177,7 @@ type Server struct {
 	// working set no longer fits the cache and the capacity is multiplied by
 	// CliffFactor; 0: no cliff.
 	CliffN      int     `yaml:"cliff_n"`
-	CliffFactor float64 `yaml:"cliff_factor"`
+	CliffFactor float64 `yaml:"cliff_factor"` // above 0, at most 1; with a cliff_n, here or in a drift, it has to be there
 
 	IOChannels     int `yaml:"io_channels"`     // IO served at once; default 0: unbounded
 	MaxConnections int `yaml:"max_connections"` // default 500
@@ -209,7 +210,8 @@ type Point struct {
 }
 
 // Drift changes the server from an instant on. Fields that are nil stay as they
-// were. With Ramp, Factor moves in a straight line to the next drift's factor.
+// were. With Ramp, Factor moves in a straight line to the next drift's factor, from
+// the present one where it is nil.
 type Drift struct {
 	At          time.Duration  `yaml:"at"`
 	Factor      *float64       `yaml:"factor"` // of the capacity; 1 at the start

@@ -50,7 +50,7 @@ func (p *plant) ask(r int32) {
 		g.canceled++
 		p.tally.turnedAway(p, q.at)
 		p.sample(Sample{At: time.Duration(p.now), Queued: g.queued, GaveUp: true})
-		p.drop(r)
+		p.drop(r, false)
 		return
 	}
 	q.state, q.waited, q.since = asking, true, p.now
@@ -167,7 +167,7 @@ func (p *plant) giveUp(r int32) {
 		p.unqueue(r)
 	}
 	p.tally.gaveUp(q.at, wait)
-	p.drop(r)
+	p.drop(r, false)
 	p.sample(Sample{At: time.Duration(p.now), Wait: time.Duration(wait), Queued: g.queued, GaveUp: true})
 	if permit {
 		p.release()

@@ -46,6 +46,7 @@ type plant struct {
 	arrival   Request // the next of the source
 	arriving  bool    // there is one
 	arrivalAt int64
+	lastOpen  int64 // when the source's last request arrived
 
 	timers  timers
 	classes []class
@@ -229,6 +230,7 @@ func (p *plant) nextArrival() {
 func (p *plant) arrive() {
 	r := p.newRequest(p.arrival.Class, -1, p.demands)
 	q := &p.requests[r]
+	p.lastOpen = p.now
 	if d := float64(p.arrival.Demand); d > 0 {
 		for i, share := range p.classes[q.class].shares {
 			q.demand[i] = d * share

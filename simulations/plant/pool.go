@@ -179,7 +179,7 @@ func (p *plant) giveBack(r int32, whole bool) {
 	g.serviceSq += sec * sec
 	p.tally.completed(q.at, q.got, p.now, whole, q.waited)
 	s := Sample{At: time.Duration(p.now), Wait: time.Duration(q.got - q.at), Service: time.Duration(service), InFlight: int(q.inFlight), Queued: g.queued}
-	p.drop(r)
+	p.drop(r, whole)
 	p.sample(s)
 	k = &p.pool.conns[c] // a higher limit may have dialled, and the slab moved
 	k.owner, k.used = nobody, p.now
@@ -299,7 +299,7 @@ func (p *plant) refused(c int32) {
 		p.gate.failed++
 		p.timers.stop(handle(ofRequest, owner))
 		p.tally.failed(q.at)
-		p.drop(owner)
+		p.drop(owner, false)
 		p.release()
 		return
 	}

@@ -45,13 +45,13 @@ func anyWorld(t *rapid.T) (plant.Config, []plant.Setting) {
 	budget := rapid.IntRange(1, 40).Draw(t, "budget")
 	cfg := plant.Config{
 		Seed: rapid.Uint64().Draw(t, "seed"), Duration: 4 * time.Second, MaxQueued: 300,
-		Arrivals: []plant.Arrivals{{Rate: float64(rapid.IntRange(0, 3000).Draw(t, "rate")), CV: 1.5}},
+		Arrivals: []plant.Arrivals{{Rate: float64(rapid.IntRange(1, 3000).Draw(t, "rate")), CV: 1.5}},
 		Classes: []plant.Class{
 			{Name: "read", Weight: 3, Stages: []plant.Stage{
-				{Service: plant.Distribution{Mean: millis("cpu", 0, 4)}},
+				{Service: plant.Distribution{Mean: millis("cpu", 1, 4)}},
 				{On: plant.IO, Service: plant.Distribution{Mean: millis("io", 0, 4)}}}},
 			{Name: "write", Patience: millis("patience", 0, 200), Stages: []plant.Stage{
-				{On: plant.IdleInTransaction, Service: plant.Distribution{Mean: millis("away", 0, 20)}},
+				{On: plant.IdleInTransaction, Service: plant.Distribution{Mean: millis("away", 1, 20)}},
 				{Lock: "row", Rows: rapid.IntRange(1, 3).Draw(t, "rows"), Service: plant.Distribution{Mean: millis("locked", 0, 3)}},
 				{On: plant.Client, Service: plant.Distribution{Mean: millis("client", 0, 3)}}}},
 		},

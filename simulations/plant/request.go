@@ -227,14 +227,14 @@ func (p *plant) fail(r int32) {
 	p.giveBack(r, false)
 }
 
-// drop gives the slot of a request back.
-func (p *plant) drop(r int32) {
+// drop gives the slot of a request back, which was answered or not.
+func (p *plant) drop(r int32, answered bool) {
 	q := &p.requests[r]
 	p.tally.present.exit(p.now, q.at)
 	caller := q.caller
 	q.state, q.next = unused, p.free
 	p.free = r
 	if caller >= 0 {
-		p.think(caller)
+		p.think(caller, answered)
 	}
 }

@@ -6,6 +6,7 @@ import "time"
 // arrived after the warm-up; means over time are of the whole run.
 type Result struct {
 	Elapsed  time.Duration `json:"elapsed"`  // virtual time of the run
+	Span     time.Duration `json:"span"`     // of it, until callers came no more: what rates are over, less the warm-up
 	Requests int64         `json:"requests"` // that arrived, the warm-up included
 	Events   int64         `json:"events"`   // simulated, the warm-up included
 
@@ -17,7 +18,7 @@ type Result struct {
 	Unfinished  int64 `json:"unfinished"`  // still there at the end
 	WithinSLO   int64 `json:"within_slo"`  // of the completions
 
-	Throughput float64 `json:"throughput"` // completions per second after the warm-up
+	Throughput float64 `json:"throughput"` // completions per second of the span after the warm-up
 	Goodput    float64 `json:"goodput"`    // those within the SLO
 
 	Wait     Summary `json:"wait"`     // asking → getting, dialling included; of completions

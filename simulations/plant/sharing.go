@@ -72,10 +72,13 @@ func (s *sharing) update() {
 		return
 	}
 	s.rate = s.law.perJob(n+s.others, n+s.others+s.beside)
-	if left := (s.heap[0].tag - s.v) / s.rate; left > 0 {
-		s.next = s.last + int64(left+0.5)
-	} else {
+	switch left := (s.heap[0].tag - s.v) / s.rate; {
+	case !(left > 0):
 		s.next = s.last
+	case left < float64(never-s.last): // an int64 would wrap around, into the past
+		s.next = s.last + int64(left+0.5)
+	default:
+		s.next = never
 	}
 }
 

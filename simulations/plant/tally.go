@@ -229,11 +229,29 @@ func (p *plant) finish() (*Result, error) {
 		Series: t.series,
 	}
 	r.Moves = append(append(r.Moves, t.moves[t.moveFirst:]...), t.moves[:t.moveFirst]...)
-	if measured := (float64(p.now) - float64(t.from)) / 1e9; measured > 0 {
+	r.Span = time.Duration(p.span())
+	if measured := (float64(r.Span) - float64(t.from)) / 1e9; measured > 0 {
 		r.Throughput = float64(t.completions) / measured
 		r.Goodput = float64(t.within) / measured
 	}
 	return r, nil
+}
+
+// span is the time that rates are over, up to which callers came. Without a
+// duration a run goes on until the last is served, which takes a slow pool longer:
+// over that time it would have another measure than a quick one.
+func (p *plant) span() int64 {
+	if p.end != never {
+		return p.end
+	}
+	last := p.lastOpen
+	for _, g := range p.cfg.Closed {
+		last = max(last, int64(g.Until)) // without a duration, each has one
+	}
+	if last <= p.tally.from {
+		return p.tally.from + second // who counts came at one instant
+	}
+	return last
 }
 
 // audit compares each account with what it must agree with.

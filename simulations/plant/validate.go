@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -65,7 +66,7 @@ func (c *Config) completeClasses(v *check) {
 		classes = []Class{{Name: "query"}}
 	}
 	seen := make(map[string]bool)
-	var total float64
+	rows := make(map[string]int) // by lock
 	for i := range classes {
 		k, at := &classes[i], fmt.Sprintf("classes[%d]", i)
 		v.that(k.Name == "" || !seen[k.Name], "%s.name is %q, as that of another class", at, k.Name)
@@ -74,14 +75,13 @@ func (c *Config) completeClasses(v *check) {
 			k.Weight = 1
 		}
 		v.between(at+".weight", k.Weight, 0, 1e9)
-		total += k.Weight
 		v.positive(at+".patience", k.Patience)
 		k.Stages = append([]Stage(nil), k.Stages...)
 		if len(k.Stages) == 0 {
 			k.Stages = []Stage{{Service: Distribution{Mean: time.Millisecond}}}
 		}
 		v.that(len(k.Stages) <= maxStages, "%s has %d stages and may have %d", at, len(k.Stages), maxStages)
-		locks := 0
+		locks, alone := 0, time.Duration(0)
 		for j := range k.Stages {
 			g, at := &k.Stages[j], fmt.Sprintf("%s.stages[%d]", at, j)
 			if g.On == "" {
@@ -89,12 +89,19 @@ func (c *Config) completeClasses(v *check) {
 			}
 			v.that(g.On == CPU || g.On == IO || g.On == IdleInTransaction || g.On == Client, "%s.on is %q and must be cpu, io, idle_in_transaction or client", at, g.On)
 			g.Service.complete(v, at+".service")
+			alone += g.Service.Mean
 			if g.Lock != "" {
 				locks++
 				defaultInt(&g.Rows, 1)
 				v.between(at+".rows", float64(g.Rows), 1, 1_000_000)
+				other, shared := rows[g.Lock]
+				v.that(!shared || other == g.Rows, "%s.rows is %d, and another class has %d rows of the lock %s: give both the same number, or the lock another name", at, g.Rows, other, g.Lock)
+				rows[g.Lock] = g.Rows
 			}
 		}
+		// Callers who wait for an answer that takes no time would ask for ever at
+		// one instant.
+		v.that(alone > 0, "%s takes no time: give one of its stages a service with a mean", at)
 		v.that(locks <= 1, "%s has %d locking stages and may have 1: with more it could deadlock", at, locks)
 	}
 	c.Classes = classes
@@ -104,6 +111,7 @@ func (a *Arrivals) complete(v *check, at string, classes map[string]bool) {
 	v.that(a.Class == "" || classes[a.Class], "%s.class is %q, which is no class", at, a.Class)
 	v.between(at+".rate", a.Rate, 0, 1e8)
 	v.that(a.Rate == 0 || len(a.Profile) == 0, "%s has a rate and a profile: one of them", at)
+	v.that(a.Rate != 0 || len(a.Profile) > 0, "%s has neither a rate nor a profile: nobody would come", at)
 	if a.CV == 0 {
 		a.CV = 1
 	}
@@ -122,6 +130,7 @@ func (a *Arrivals) complete(v *check, at string, classes map[string]bool) {
 	for i, f := range a.Flash {
 		v.that(f.Factor > 0 && f.Factor <= 1e4, "%s.flash[%d].factor is %v and must be above 0, at most 10000", at, i, f.Factor)
 		v.that(f.At >= 0 && f.Rise >= 0 && f.Hold >= 0 && f.Fall >= 0, "%s.flash[%d] has a negative time", at, i)
+		v.that(f.Rise != 0 || f.Hold != 0 || f.Fall != 0, "%s.flash[%d] lasts no time: give it a rise, a hold or a fall", at, i)
 	}
 	if a.Bursts != nil {
 		b := *a.Bursts
@@ -141,6 +150,9 @@ func (a *Arrivals) complete(v *check, at string, classes map[string]bool) {
 func (d *Distribution) complete(v *check, at string) {
 	if d.Kind == "" {
 		d.Kind = Exponential
+	}
+	if d.Kind == Exponential || d.Kind == Deterministic {
+		v.that(d.CV == 0 || d.Kind == Exponential && d.CV == 1, "%s.cv is %v, and the kind is %s (the default is exponential), which has a cv of its own: choose lognormal, gamma or hyperexponential, or leave the cv out", at, d.CV, d.Kind)
 	}
 	if d.CV == 0 {
 		d.CV = 1
@@ -189,7 +201,7 @@ func (s *Server) complete(v *check, classes []Class) {
 	}
 	v.that(len(s.Curve) == 0 || s.CurveDemand > 0, "server.curve_demand is %s and must be above 0 for a curve", s.CurveDemand)
 	v.that(s.CliffN >= 0, "server.cliff_n is %d and must be 0 or more", s.CliffN)
-	v.that(s.CliffN == 0 || s.CliffFactor > 0 && s.CliffFactor <= 1, "server.cliff_factor is %v and must be above 0, at most 1", s.CliffFactor)
+	v.that(s.CliffN <= 0 || s.CliffFactor > 0 && s.CliffFactor <= 1, "server.cliff_factor is %v and must be above 0, at most 1", s.CliffFactor)
 	v.that(s.IOChannels >= 0, "server.io_channels is %d and must be 0 or more", s.IOChannels)
 	defaultInt(&s.MaxConnections, 500)
 	defaultInt(&s.Reserved, 3)
@@ -203,8 +215,24 @@ func (s *Server) complete(v *check, classes []Class) {
 		*d = max(*d, 0)
 	}
 	s.Reserved = max(s.Reserved, 0)
-	for i, d := range s.Drift {
-		at := fmt.Sprintf("server.drift[%d]", i)
+	s.completeDrift(v)
+	for i, o := range s.Others {
+		v.that(o.At >= 0 && (i == 0 || o.At >= s.Others[i-1].At), "server.others[%d].at is %s and must not be before the one before", i, o.At)
+		v.that(o.Runnable >= 0 && o.Connections >= o.Runnable, "server.others[%d] has %d runnable of %d connections", i, o.Runnable, o.Connections)
+	}
+	for i, r := range s.Restarts {
+		v.that(r.Down > 0, "server.restarts[%d].down is %s and must be above 0", i, r.Down)
+		v.that(r.At >= 0 && (i == 0 || r.At >= s.Restarts[i-1].At+s.Restarts[i-1].Down), "server.restarts[%d].at is %s and must be after the one before is over", i, r.At)
+	}
+}
+
+// completeDrift follows what the drifts leave the server with, because a field
+// that one of them leaves out stays as it was.
+func (s *Server) completeDrift(v *check) {
+	s.Drift = slices.Clone(s.Drift)
+	factor, cliffN, cliffFactor := 1.0, s.CliffN, s.CliffFactor
+	for i := range s.Drift {
+		d, at := &s.Drift[i], fmt.Sprintf("server.drift[%d]", i)
 		v.that(d.At >= 0 && (i == 0 || d.At >= s.Drift[i-1].At), "%s.at is %s and must not be before the one before", at, d.At)
 		v.that(d.Factor == nil || *d.Factor > 0 && *d.Factor <= 1e3, "%s.factor must be above 0, at most 1000", at)
 		v.that(d.Cores == nil || *d.Cores >= 1 && *d.Cores <= 4096, "%s.cores must be 1 to 4096", at)
@@ -213,14 +241,15 @@ func (s *Server) complete(v *check, classes []Class) {
 		v.that(d.CliffN == nil || *d.CliffN >= 0, "%s.cliff_n must be 0 or more", at)
 		v.that(d.CliffFactor == nil || *d.CliffFactor > 0 && *d.CliffFactor <= 1, "%s.cliff_factor must be above 0, at most 1", at)
 		v.that(d.Connect == nil || *d.Connect >= 0, "%s.connect must be 0 or more", at)
-	}
-	for i, o := range s.Others {
-		v.that(o.At >= 0 && (i == 0 || o.At >= s.Others[i-1].At), "server.others[%d].at is %s and must not be before the one before", i, o.At)
-		v.that(o.Runnable >= 0 && o.Connections >= o.Runnable, "server.others[%d] has %d runnable of %d connections", i, o.Runnable, o.Connections)
-	}
-	for i, r := range s.Restarts {
-		v.that(r.Down > 0, "server.restarts[%d].down is %s and must be above 0", i, r.Down)
-		v.that(r.At >= 0 && (i == 0 || r.At >= s.Restarts[i-1].At+s.Restarts[i-1].Down), "server.restarts[%d].at is %s and must be after the one before is over", i, r.At)
+		set(&factor, d.Factor)
+		set(&cliffN, d.CliffN)
+		set(&cliffFactor, d.CliffFactor)
+		v.that(d.CliffN == nil || cliffN <= 0 || cliffFactor > 0 && cliffFactor <= 1, "%s.cliff_n is %d, and the cliff_factor is %v and must be above 0, at most 1", at, cliffN, cliffFactor)
+		if d.Ramp {
+			v.that(i+1 < len(s.Drift) && s.Drift[i+1].Factor != nil, "%s is a ramp, and the next drift has no factor for it to reach", at)
+			from := factor
+			d.Factor = &from
+		}
 	}
 }
 

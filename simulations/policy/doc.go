@@ -34,8 +34,10 @@
 // got the last connection that the present limit allows.
 //
 // Parameters are each project's defaults, except for the upper bound, which is
-// [Env.Ceiling], and the start, which is [Env.Start] where that is set. A default
-// lower bound is kept (20 for AIMD and Gradient2, 3 for Envoy).
+// [Env.Ceiling], and the start, which is [Env.Start] where that is set. The default
+// lower bound of AIMD and Gradient2 (20) is kept only where no start is set: who
+// chooses one, would not keep a bound made for request threads, and it is 1. That
+// of Envoy (3) is kept always, because it is a part of its rule.
 //
 // Policies draw randomness only from [Env.Seed]: the same samples and looks give
 // the same limits. Completed allocates nothing; it runs once for each simulated

@@ -49,6 +49,9 @@ func Read(src io.Reader, name string) (*Scenario, error) {
 	} else if err != nil {
 		return nil, explain(err, name)
 	}
+	if wrong := fraction(text); wrong != nil {
+		return nil, &Error{File: name, Line: wrong.Position.Line, Column: wrong.Position.Column, Reason: fmt.Sprintf("%q is no whole number", wrong.Value)}
+	}
 	var more any
 	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
 		return nil, &Error{File: name, Reason: "more than one document: a file holds one scenario"}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pgautotune/autotune/simulations/plant"
 )
 
 // small is a scenario that has what one must have.
@@ -48,12 +50,25 @@ func TestAMistakeInAScenarioIsNamedWithItsPlace(t *testing.T) {
 		{"an unknown policy", small + "policies: [vega]\n", "did you mean vegas?"},
 		{"a trace and arrivals", small + "trace: {file: x}\n", "requests come from one of them"},
 		{"a bound of the world", small + "  warmup: 20s\n", "warmup is 20s and must be shorter"},
+		{"half a core", small + "  server: {cores: 0.5}\n", `f.yaml:5:19: "0.5" is no whole number`},
+		{"half a core in a list", small + "  server:\n    drift:\n      - {at: 1s, cores: 2.5}\n", `f.yaml:7:25: "2.5" is no whole number`},
+		{"half a core by an alias", small + "  slo: 1s\nhigh_load: false\n" + "told: {users: &x 1.5, workers: *x}\n", `f.yaml:7:18: "1.5" is no whole number`},
+		{"half a core in powers", small + "  server: {cores: 5e-1}\n", `f.yaml:5:19: "5e-1" is no whole number`},
+		{"starts with fractions", small + "starts: [4, 8.5]\n", `f.yaml:5:13: "8.5" is no whole number`},
+		{"a seed, which --seeds gives", small + "  seed: 7\n", "world.seed is 7, and runs have the seeds 1 to --seeds"},
 		{"an endless file", strings.Repeat("#", maxFile+1), "longer than"},
 	} {
 		_, err := Read(strings.NewReader(c.text), "f.yaml")
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v\n  want %q", c.about, err, c.want)
 		}
+	}
+}
+
+func TestNumbersWithoutAFractionAreWholeHoweverWritten(t *testing.T) {
+	s, err := Read(strings.NewReader(small+"  server: {cores: 8.0, max_connections: 1e3, sigma: 0.5}\n"), "f.yaml")
+	if err != nil || s.World.Server.Cores != 8 || s.World.Server.MaxConnections != 1000 || s.World.Server.Sigma != 0.5 {
+		t.Errorf("%v, %+v", err, s)
 	}
 }
 
@@ -99,6 +114,47 @@ func TestATraceReplacesTheArrivals(t *testing.T) {
 	s.Trace.File = "missing"
 	if _, err := s.Run("fixed-4", 0, 1); err == nil {
 		t.Error("a trace that is missing is no error")
+	}
+}
+
+// tracing is the source of a trace in a world of two classes, of which the last has
+// no name.
+func tracing(t *testing.T, rows string) *source {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "t.trace")
+	if err := os.WriteFile(file, []byte("#autotune-trace {\"version\":1,\"kind\":\"events\"}\n"+rows), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &Scenario{World: plant.Config{Classes: []plant.Class{{Name: "a"}, {}}}, Trace: &Trace{File: file}}
+	src, err := s.openTrace(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(src.Close)
+	return src
+}
+
+func TestWhatATraceKnowsIsTakenAndWhatItDoesNotIsDrawn(t *testing.T) {
+	src := tracing(t, "t_s,service_ms,deadline_ms,class\n0,4,5,a\n0,0,0,a\n0,1e-7,,a\n0,,,a\n0,,,b\n0,,,\n0,1e300,,a\n")
+	for i, want := range []plant.Request{
+		{Class: 0, Demand: 4 * time.Millisecond, Patience: 5 * time.Millisecond},
+		{Class: 0, Demand: 1, Patience: 1}, // 0 would be unknown
+		{Class: 0, Demand: 1},
+		{Class: 0},
+		{Class: -1},
+		{Class: -1}, // not the class without a name
+		{Class: 0, Demand: time.Duration(longest)},
+	} {
+		if got := (plant.Request{}); !src.Next(&got) || got != want {
+			t.Errorf("row %d: %+v, want %+v", i+1, got, want)
+		}
+	}
+}
+
+func TestATraceOfDatesIsRefused(t *testing.T) {
+	src := tracing(t, "t_s\n1700000000\n")
+	if src.Next(&plant.Request{}) || src.Err() == nil || !strings.Contains(src.Err().Error(), "t_s is 1.7e+09: seconds since 1970") || !strings.Contains(src.Err().Error(), "record --from") {
+		t.Errorf("%v", src.Err())
 	}
 }
 

@@ -29,7 +29,7 @@ type Scenario struct {
 	// reason to go on moving.
 	Steady bool `yaml:"steady"`
 
-	Starts   []int    `yaml:"starts"`   // sizes that policies begin with; default 4 and 100
+	Starts   []int    `yaml:"starts"`   // sizes that policies begin with; default 4 and 100, those of them up to the ceiling, or else the ceiling
 	Policies []string `yaml:"policies"` // who is compared by default; default auto
 	Told     Told     `yaml:"told"`     // what policies are told
 	Trace    *Trace   `yaml:"trace"`    // requests from a file, beside the world's closed loops
@@ -90,6 +90,9 @@ func (s *Scenario) complete() error {
 	if s.World.Duration == 0 && s.Trace == nil {
 		wrong("world.duration is missing: a scenario without a trace never ends by itself")
 	}
+	if s.World.Seed != 0 {
+		wrong("world.seed is %d, and runs have the seeds 1 to --seeds: leave it out", s.World.Seed)
+	}
 	if budget := &s.World.Pool.Budget; *budget == 0 {
 		*budget = 200 // the plant's default, which the ceiling follows
 	}
@@ -107,6 +110,9 @@ func (s *Scenario) complete() error {
 	}
 	if len(s.Starts) == 0 {
 		s.Starts = slices.DeleteFunc(slices.Clone(defaultStarts), func(n int) bool { return n > s.Told.Ceiling })
+	}
+	if len(s.Starts) == 0 { // the ceiling is below all of them
+		s.Starts = []int{max(1, s.Told.Ceiling)}
 	}
 	for _, n := range s.Starts {
 		if n < 1 || n > s.Told.Ceiling {

@@ -32,7 +32,9 @@ func (s *Scenario) openTrace(seed uint64) (*source, error) {
 	}
 	src := &source{reader: reader, stream: stream, classes: make(map[string]int32)}
 	for i, c := range s.World.Classes {
-		src.classes[c.Name] = int32(i)
+		if c.Name != "" { // a request without a class is none of the unnamed one
+			src.classes[c.Name] = int32(i)
+		}
 	}
 	return src, nil
 }
@@ -86,9 +88,14 @@ func seconds(s float64) time.Duration {
 	return time.Duration(math.Round(s * float64(time.Second)))
 }
 
+// millis is a recorded time; 0 where it is unknown. A known one is at least 1 ns,
+// because the plant takes 0 for unknown, and at most longest.
 func millis(ms float64) time.Duration {
 	if math.IsNaN(ms) {
 		return 0
 	}
-	return time.Duration(math.Round(ms * float64(time.Millisecond)))
+	return time.Duration(min(max(1, math.Round(ms*float64(time.Millisecond))), longest))
 }
+
+// longest is 10 years in ns, which added to any time of a run is no overflow.
+const longest = 10 * 365 * 24 * float64(time.Hour)

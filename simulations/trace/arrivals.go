@@ -45,14 +45,15 @@ type arrivals struct {
 	looked     bool    // for the first known one
 
 	unknownRate, holes float64 // seconds
+	overlaps           float64 // seconds
 	unknownCV          int
 	intervals          int
 
 	served, unknownService, filled int // intervals with arrivals
 }
 
-func newArrivals(r *Reader, scale float64, random *rand.Rand) *arrivals {
-	return &arrivals{read: r.Interval, scale: scale, random: random, filler: math.NaN()}
+func newArrivals(read func(*Interval) error, scale float64, random *rand.Rand) *arrivals {
+	return &arrivals{read: read, scale: scale, random: random, filler: math.NaN()}
 }
 
 func (a *arrivals) next(e *Event) error {
@@ -140,8 +141,9 @@ func (a *arrivals) advance() error {
 	a.intervals++
 	a.at = max(a.now.T, a.end)
 	a.end = a.now.T + a.now.Dur
-	if a.more {
-		a.end = min(a.end, a.following.T) // intervals that overlap would count twice
+	if a.more && a.end > a.following.T { // intervals that overlap would count twice
+		a.overlaps += a.end - a.following.T
+		a.end = a.following.T
 	}
 	a.end = max(a.end, a.at)
 	if a.now.Rate*a.scale > maxRate {
@@ -257,6 +259,9 @@ func (a *arrivals) notes() (notes []string) {
 	}
 	if a.holes > 0 {
 		notes = append(notes, fmt.Sprintf("Between its intervals the trace has gaps of %s in all: nobody arrives then.", seconds(a.holes)))
+	}
+	if a.overlaps > 0 {
+		notes = append(notes, fmt.Sprintf("Its intervals overlap for %s in all: each counts only until the next one begins.", seconds(a.overlaps)))
 	}
 	if a.unknownCV > 0 {
 		notes = append(notes, fmt.Sprintf("The variation of the gaps between arrivals is unknown in %d of %d intervals: Poisson arrivals there.", a.unknownCV, a.intervals))

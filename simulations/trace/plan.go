@@ -117,7 +117,12 @@ func (p Plan) Stream(r *Reader) (*Stream, error) {
 	deflated := p.Cores > 0 && h.ServiceKind != Base
 	switch h.Kind {
 	case Events:
-		s.next = r.Event
+		s.next = func(e *Event) error {
+			if err := r.Event(e); err != nil {
+				return err
+			}
+			return r.fromStart(e.T)
+		}
 		if h.QuantumS > 0 {
 			s.next = spread(s.next, h.QuantumS, p.random(1))
 		}
@@ -126,7 +131,12 @@ func (p Plan) Stream(r *Reader) (*Stream, error) {
 		}
 		s.next = multiply(s.next, p.rate(), p.random(2))
 	case Intervals:
-		a := newArrivals(r, p.rate(), p.random(3))
+		a := newArrivals(func(i *Interval) error {
+			if err := r.Interval(i); err != nil {
+				return err
+			}
+			return r.fromStart(i.T)
+		}, p.rate(), p.random(3))
 		if deflated {
 			a.cores = p.Cores
 		}

@@ -169,7 +169,7 @@ func TestRatesAreFollowedOverTimeAndWhatIsUnknownIsSaid(t *testing.T) {
 			t.Errorf("%v to %v s: %v arrivals instead of %v", c.from, c.to, got, c.want)
 		}
 	}
-	if text := strings.Join(notes, "\n"); len(notes) != 4 || !strings.Contains(text, "service time is unknown in 3 of 3 intervals with arrivals: no known one is near") || !strings.Contains(text, "unknown for 10s") || !strings.Contains(text, "gaps of 10s") || !strings.Contains(text, "5 of 5 intervals") {
+	if text := strings.Join(notes, "\n"); len(notes) != 5 || !strings.Contains(text, "overlap for 5s") || !strings.Contains(text, "service time is unknown in 3 of 3 intervals with arrivals: no known one is near") || !strings.Contains(text, "unknown for 10s") || !strings.Contains(text, "gaps of 10s") || !strings.Contains(text, "5 of 5 intervals") {
 		t.Errorf("%q", notes)
 	}
 	if !math.IsNaN(all[0].Service) {

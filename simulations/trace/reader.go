@@ -400,6 +400,19 @@ func (r *Reader) check() error {
 	return nil
 }
 
+// Epoch is the time in s above which a time is not from the start of a trace but
+// since 1970: three years are longer than any trace, and 1973 is before all of them.
+const Epoch = 1e8
+
+// fromStart tells whether a time can be one from the start. Taken for one, a date
+// would be decades of nothing before the first request.
+func (r *Reader) fromStart(t float64) error {
+	if t <= Epoch {
+		return nil
+	}
+	return r.fail("t_s is %v: seconds since 1970, and not from the start of the trace; autotune record --from %s -o NEW makes them so", t, r.name)
+}
+
 // cutField takes the first field of a line of CSV. ok is false when its quotes are
 // wrong.
 func cutField(b []byte) (field, rest []byte, more, ok bool) {
