@@ -246,3 +246,17 @@ func TestOtherProcessesOfTheServiceTakeRoomOnTheServer(t *testing.T) {
 		return ""
 	})
 }
+
+// Who looks once a minute sees what the look before asked for.
+func TestALongIntervalIsNotBlindness(t *testing.T) {
+	p := opened(t, pgtest.DSN(t), func(c *Config) { c.Interval = time.Minute })
+	eyes := p.tuner.telemetry
+	for age, blind := range map[time.Duration]bool{time.Minute: false, 3 * time.Minute: true} {
+		eyes.mu.Lock()
+		eyes.busy, eyes.seen.activityAt = true, time.Now().Add(-age) // nothing newer comes meanwhile
+		eyes.mu.Unlock()
+		if w := eyes.refresh(t.Context()); w.activityAt.IsZero() != blind {
+			t.Errorf("after %s: blind %t", age, w.activityAt.IsZero())
+		}
+	}
+}

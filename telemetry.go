@@ -85,7 +85,7 @@ func (t *telemetry) refresh(ctx context.Context) world {
 		t.running.Go(func() { t.read(ctx) })
 	}
 	w := t.seen
-	if now.Sub(w.activityAt) > activityServes {
+	if now.Sub(w.activityAt) > max(activityServes, 2*t.pool.cfg.Interval+activityEvery) { // a look gets what the last one asked for
 		w.activityAt = time.Time{}
 	}
 	return w

@@ -27,7 +27,7 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	if l.Made > 0 {
 		l.CrowdEvery = 0 // it was worth it
 	}
-	l.rest(at)
+	l.rest(at, l.at(l.Knee.N).Seconds)
 	if !l.Drifted || 2*n > 3*l.Base || 2*l.Base > 3*n {
 		l.DriftEvery = 0
 	} else {
@@ -49,13 +49,16 @@ func (l *Learner) came(n int) sizing.Reason {
 }
 
 // rest stays at a limit from now on: it is watched from an empty store, and
-// another one is tried in a while.
-func (l *Learner) rest(at time.Duration) {
+// another one is tried in a while. seconds is how long its throughput was measured.
+func (l *Learner) rest(at time.Duration, seconds float64) {
 	l.Known, l.Doubted, l.BrokenOff = true, false, 0
 	l.Store.HalfLife = storeHalfLife
 	l.Store.Forget(0) // what is known of the noise stays
 	l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
 	l.BaseSeconds = trialLeast
+	if seconds > baseSeconds { // of slow requests: no short trial that needs refining
+		l.BaseSeconds = seconds
+	}
 	l.VerifyEvery = verifyFirst
 	l.VerifyAt, l.OverrunAt, l.RestedAt, l.CallersThen = at+l.VerifyEvery, at, at, 0
 	l.VerifyUp = true // down is next: a smaller limit that serves as much is worth more
@@ -142,8 +145,9 @@ func (l *Learner) putOff(at time.Duration) move {
 // and callers wait.
 func (l *Learner) stalled(at time.Duration, low, high int) move {
 	if n := l.Current.N; n < l.Base {
+		l.Stuck = max(0, l.stuckBelow(at)-1)          // one of long ago is over
 		if n == l.StallN && at-l.StallAt < stuckFor { // once may have been a lock
-			l.Stuck = max(n, l.stuckBelow(at)-1)
+			l.Stuck = max(n, l.Stuck)
 		}
 		l.StallN, l.StallAt = n, at
 	}

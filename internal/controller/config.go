@@ -115,8 +115,8 @@ const (
 	shrinkUnlearned = 10 * time.Minute
 	swapGap         = 10 * time.Minute
 
-	// longestWindow is the longest gap between two looks that still describes
-	// one state of affairs; after a longer one (a stopped process, a suspended
+	// longestWindow is the longest gap between two looks, if not twice the usual one,
+	// that still describes one state of affairs; after a longer one (a stopped process, a suspended
 	// machine) the window is dropped.
 	longestWindow = 30 * time.Second
 )

@@ -32,7 +32,7 @@ type Learner struct {
 	Relearns  bool             // the episode doubts a knee that was known
 	Doubted   bool             // and was broken off: until it goes on, that knee is the best guess
 	Resumed   bool             // the episode goes on after that, and its first trial is a check
-	Low       int              // no limit below this is worth trying in this episode
+	Low       int              // below this no limit seemed worth trying when the episode began
 	Trials    int              // limits measured in this episode
 	Measured  [maxTrials]Trial // in order of N
 	Current   Trial            // being measured
@@ -111,9 +111,10 @@ const (
 	// smaller one has to stand out of the noise (see model.Drift).
 	farRatio      = 1.5
 	farLeast      = 1.2
-	overrun       = 1.2 // times the throughput at rest: arrivals that a varying load's knee was not made for
-	overrunMost   = 4.0 // times the limit at which it is met
-	baseSeconds   = 5.0 // of evidence for the throughput that changes are seen against
+	overrun       = 1.2   // times the throughput at rest: arrivals that a varying load's knee was not made for
+	overrunMost   = 4.0   // times the limit at which it is met
+	glanceMost    = 300.0 // seconds until 30 slow requests are due
+	baseSeconds   = 5.0   // of evidence for the throughput that changes are seen against
 	farGlances    = 2
 	storeHalfLife = 2 * time.Minute
 
@@ -154,6 +155,8 @@ type move struct {
 	limit  int // 0: no say
 	reason sizing.Reason
 	soon   time.Duration // when to look again, 0: at the usual time
+	// forget is whether the pool's ups and downs were another load's.
+	forget bool
 }
 
 // observe takes one window into account. limit is the pool's, low and high the
@@ -293,7 +296,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 }
 
 // file keeps the trial that is done and goes on to the next one, or ends.
-func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers float64, est model.Estimate) move {
+func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers float64, est model.Estimate) (m move) {
 	l.Noise.learn(l.Current)
 	if l.Resumed {
 		l.Resumed = false
@@ -302,6 +305,9 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 		}
 	}
 	l.keep(l.Current)
+	if l.foreign(est) {
+		defer func() { m.forget = true }()
+	}
 	reason := sizing.Learning
 	if l.Verify {
 		m, ok := l.verified(at, cfg.Objective)
@@ -313,12 +319,29 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 	if m, ok := l.known(at, low, high, est.Service); ok {
 		return m
 	}
-	low = max(low, min(l.Low, high))
+	// A load that was known and has changed has mostly kept its shape; of another one
+	// the trials say, once there, whether it goes on.
+	if expected := min(l.Low, high); l.Relearns || l.Measured[0].N > expected {
+		low = max(low, expected)
+	}
 	n := l.next(cfg, low, min(high, max(low, int(callers)-1)), est.Prior)
 	if n == 0 || l.Trials == maxTrials {
 		return l.conclude(cfg, at, low, high)
 	}
 	return l.try(at, n, est.Service, reason)
+}
+
+// foreign tells whether the trial just filed is of another load than the one whose ups
+// and downs are known: at a level from which on those gave four fifths of their peak,
+// it gives clearly more or less than that.
+func (l *Learner) foreign(est model.Estimate) bool {
+	t := &l.Current
+	if est.Least == 0 || t.N < est.Least || t.N > est.Varied {
+		return false
+	}
+	slack := math.Log(sameLoad) + 2*l.error(t)
+	apart := math.Log(t.rate() / est.VariedPeak)
+	return apart > slack || apart < math.Log(0.8)-slack
 }
 
 // known goes to the limit remembered for the load that the first trial looks

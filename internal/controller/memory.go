@@ -135,6 +135,6 @@ func (l *Learner) adopt(at time.Duration, m *Memory, now Trial) (mv move, ok boo
 	}
 	l.Knee, l.PeakX, l.BestX = m.Knee, m.PeakX*scale, now.rate()
 	l.Episode = false
-	l.rest(at)
+	l.rest(at, now.Seconds)
 	return move{limit: m.Knee.N, reason: l.came(m.Knee.N)}, true
 }

@@ -39,7 +39,7 @@ func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Dec
 	l.Base = limit
 	d.Limit, d.Reason = n, l.came(n)
 	l.Knee, l.PeakX, l.BestX = k, est.PeakThroughput, est.KneeThroughput
-	l.rest(o.At)
+	l.rest(o.At, 0)
 	l.VerifyUp = false // the first limit to be tried is above: what is below was seen
 }
 
@@ -82,4 +82,28 @@ func (s *State) otherQueries(w window) bool {
 	then := float64(s.Learn.Knee.N) / s.Learn.BestX // Little: S = n/X
 	now := w.ServiceTime.Seconds() / float64(w.Completions)
 	return now > 1.5*then*(1+3/math.Sqrt(float64(w.Completions))) // a few completions say little
+}
+
+// mixedMost is the squared coefficient of variation of the time held above which the
+// ups and downs are no curve: where some requests take a thousand times as long as the
+// rest and come together, high levels are theirs, and little comes back out of those
+// whatever the server could do. Hyperexponential service of searches has about 20.
+const mixedMost = 100
+
+// Holds adds up how long connections were held, and forgets as the ups and downs are
+// forgotten.
+type Holds struct{ N, Sum, Sq float64 }
+
+func (h *Holds) add(w window) {
+	keep := math.Exp2(-w.Elapsed.Seconds() / occupancyHalfLife.Seconds())
+	h.N = h.N*keep + float64(w.Completions)
+	h.Sum = h.Sum*keep + w.ServiceTime.Seconds()
+	h.Sq = h.Sq*keep + w.ServiceTimeSq
+}
+
+func (h *Holds) cv2() float64 {
+	if h.Sum <= 0 || h.N <= 0 {
+		return 0
+	}
+	return math.Max(0, h.Sq*h.N/(h.Sum*h.Sum)-1)
 }

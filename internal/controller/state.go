@@ -19,6 +19,7 @@ type State struct {
 
 	Occupancy model.Occupancy // throughput by connections in use, from the pool's own ups and downs
 	NaturalAt time.Duration   // when it last moved the limit; 0: never
+	Holds     Holds           // how long connections were held meanwhile
 	// The last raise for a burst: from where to where.
 	RaisedFrom, RaisedTo int
 
@@ -36,6 +37,7 @@ type State struct {
 	// backends compute or want to, and how many wait for something else than
 	// the CPU and each other: IO, their caller.
 	Computing, Waiting float64
+	Running            float64 // those on a core alone
 
 	EnoughSince time.Duration // since when a smaller max has been enough
 	LastSwap    time.Duration // when a swap was last asked for; 0: never
@@ -52,7 +54,7 @@ type window struct {
 
 // between makes the window of two consecutive observations. ok is false when no
 // belief may rest on it: no time passed, too much did, or a counter fell.
-func between(at time.Duration, last, now Counters, peak, limit int, lastAt time.Duration) (w window, ok bool) {
+func between(cfg Config, at time.Duration, last, now Counters, peak, limit int, lastAt time.Duration) (w window, ok bool) {
 	w.Window = model.Window{
 		Elapsed:       at - lastAt,
 		Arrivals:      now.Arrivals - last.Arrivals,
@@ -67,7 +69,7 @@ func between(at time.Duration, last, now Counters, peak, limit int, lastAt time.
 		Peak:          peak,
 		Limit:         limit,
 	}
-	if w.Elapsed <= 0 || w.Elapsed > longestWindow ||
+	if w.Elapsed <= 0 || w.Elapsed > max(longestWindow, 2*cfg.Interval) ||
 		w.Arrivals < 0 || w.Completions < 0 || w.Canceled < 0 || w.Waited < 0 ||
 		w.WaitTime < 0 || w.ServiceTime < 0 || w.InUseTime < 0 || w.SaturatedTime < 0 {
 		return w, false

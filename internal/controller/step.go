@@ -39,12 +39,15 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	}
 
 	// Observe: what happened since the last look.
-	w, usable := between(o.At, s.Counters, o.Counters, o.Gauges.Peak, o.Gauges.Limit, s.At)
+	w, usable := between(cfg, o.At, s.Counters, o.Counters, o.Gauges.Peak, o.Gauges.Limit, s.At)
 	usable = usable && !first
 	// A limit that was just moved makes levels of its own, filling up or draining;
 	// a queue that stays makes a single one.
 	if usable && s.Limit == s.LimitBefore && s.Learn.saturatedFor(s.At) < steadyQueue && w.ServiceTime >= time.Duration(w.Completions)*shortestQuery {
 		s.Occupancy.Add(o.At, &s.Counters.Levels, &o.Counters.Levels)
+	}
+	if usable {
+		s.Holds.add(w)
 	}
 	if usable {
 		s.Learn.queue(o.At, w, o.Gauges.Limit)
@@ -129,14 +132,16 @@ func (s *State) see(o Observation) {
 		s.Censuses++
 		weight := math.Max(censusWeight, 1/float64(s.Censuses))
 		s.Computing += weight * (float64(b.OnCPU+b.LWLock) - s.Computing)
+		s.Running += weight * (float64(b.OnCPU) - s.Running)
 		s.Waiting += weight * (float64(b.IO+b.OtherWait+b.IdleInTransaction) - s.Waiting)
 		return
 	}
 	s.Blind = true
 }
 
-// censusWeight of one look: a census counts an instant, and three or four of
-// them tell the mix.
+// censusWeight of one look: a census counts an instant, and three or four of them tell
+// the mix. There is a new one each second: at fast looks the newest alone counts, which
+// is of the load that is being learned.
 const censusWeight = 0.3
 
 func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
@@ -146,11 +151,11 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	}
 	k, peak, best, least := s.Occupancy.Knee(cfg.Objective)
 	queued := s.Learn.saturatedFor(s.At)
-	if queued >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() {
-		k = model.Knee{} // out of date, or of a single moment
+	if queued >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() || s.Holds.cv2() > mixedMost {
+		k = model.Knee{} // out of date, of a single moment, or of two kinds of requests
 	}
 	if k.Identified || k.Missing == model.MissingAbove {
-		e.Varied, e.Least, e.Plateau = int(k.SeenMax), least, k.N
+		e.Varied, e.Least, e.Plateau, e.VariedPeak = model.LevelTop(int(math.Round(k.SeenMax))), least, k.N, peak
 	}
 	// On a plateau more connections do no harm, unless callers queue without
 	// end: then nothing is lost by the smaller limit.
@@ -229,12 +234,12 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	if cfg.FixedSize {
 		high = min(high, o.Gauges.Max)
 	}
-	if cores := s.Server.Cores; cores > 0 && s.Computing >= 0.8*float64(cores) {
+	if cores := s.Server.Cores; cores > 0 && s.Running >= 0.8*float64(cores) {
 		low = max(low, cores) // fewer connections than busy cores would leave some idle
 	}
 	pinned := s.pinned(o, est)
-	low = max(low+pinned, est.Least)
-	low = min(max(low, s.Learn.stuckBelow(o.At)), high)
+	walled := min(max(low+pinned, s.Learn.stuckBelow(o.At)), high)
+	low = min(max(walled, est.Least), high)
 	// Waits are booked when they end, those of slow requests late.
 	callers := math.Max(w.inUse+w.WaitTime.Seconds()/w.Elapsed.Seconds(), float64(o.Gauges.InUse+o.Gauges.Queued))
 
@@ -244,7 +249,7 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	} else if s.natural(o, est, low, high, d); d.Limit == limit {
 		s.follow(w, est, o, high, d)
 	}
-	if m.reason == sizing.CapacityChanged {
+	if m.reason == sizing.CapacityChanged || m.forget { // what the ups and downs showed was another load's
 		s.Occupancy.Forget()
 		s.Learn.CrowdEvery = 0
 	}
@@ -307,7 +312,7 @@ func (s *State) attribute(w window, o Observation, high int, allowed sizing.Rang
 	case d.Limit >= high && (allowed.HighBy == sizing.ServerBound || allowed.HighBy == sizing.MemoryBound):
 		d.Bound = allowed.HighBy
 		return sizing.Exhausted
-	case s.Learn.Known && d.Limit >= high && s.Learn.Knee.Missing == model.MissingAbove:
+	case s.Learn.Known && d.Limit >= high && !s.Learn.Knee.Identified: // what lies above is unknown
 		d.Bound = allowed.HighBy
 		return sizing.Bounded
 	case s.Learn.Known:

@@ -29,6 +29,7 @@ type Noise struct {
 const (
 	noisePrior = 0.04 // relative, over one second: what a two-core machine that is not quiet shows
 	noiseLooks = 4
+	noiseMost  = 2000 // looks remembered: half an hour of trials at rest
 )
 
 // perSecond is the relative standard deviation of throughput over one second.
@@ -46,6 +47,10 @@ func (n *Noise) learn(t Trial) {
 		weight := noisePrior * noisePrior / (noisePrior*noisePrior + poisson)
 		n.Sum += weight * math.Max(0, scatter-looks*poisson)
 		n.Looks += weight * looks
+		if n.Looks > noiseMost { // a noisy neighbour of yesterday is gone
+			n.Sum *= noiseMost / n.Looks
+			n.Looks = noiseMost
+		}
 	}
 }
 

@@ -95,8 +95,8 @@ func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low
 // glance notices a large change soon: two short windows in a row that are both
 // far from the throughput measured: by a factor, by five standard errors, or as
 // another load that is remembered would be. It returns the second one, which has nothing
-// of the load before. A stall is one window, however long: windows are counted in
-// completions. The first second of a queue does not count: queues begin where
+// of the load before. Windows are counted in completions: one ends with 30, or when as
+// many were due and some seconds have passed, so that a stall is one window. The first second of a queue does not count: queues begin where
 // completions happen to be few.
 func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bool) {
 	if l.saturatedFor(at) < glanceAfter {
@@ -104,7 +104,7 @@ func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bo
 		return t, false
 	}
 	l.Glance.add(w)
-	if l.Glance.Seconds < 0.18 || l.Glance.Completions < 30 && l.Glance.Seconds < 5 {
+	if most := math.Max(5, math.Min(30/l.BestX, glanceMost)); l.Glance.Seconds < 0.18 || l.Glance.Completions < 30 && l.Glance.Seconds < most {
 		return t, false
 	}
 	t, l.Glance = l.Glance, Trial{}
@@ -235,7 +235,7 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 	l.Knee.N = other.N
 	l.Knee.Lower, l.Knee.Upper = min(l.Knee.Lower, other.N), max(l.Knee.Upper, other.N)
 	l.correct(at)
-	l.rest(at)
+	l.rest(at, other.Seconds)
 	l.VerifyUp = other.N < l.Base // goes on the same way next time
 	return move{limit: other.N, reason: reason}, true
 }

@@ -38,6 +38,8 @@ type Estimate struct {
 	// Least is the smallest number in use that they showed to give four fifths
 	// of the peak.
 	Least int `json:"least,omitempty"`
+	// VariedPeak is the highest throughput that they showed, per second.
+	VariedPeak float64 `json:"varied_peak,omitempty"`
 	// Plateau is the smallest number in use that they showed to serve as much as
 	// any; 0: unknown.
 	Plateau int `json:"plateau,omitempty"`

@@ -26,6 +26,15 @@ type Level struct {
 // one. It is read at every hold that ends, so it is a table and not a logarithm.
 func LevelOf(n int) int { return int(levelIndex[min(max(n, 1), len(levelIndex)-1)]) }
 
+// LevelTop is the most connections in use that share the entry of n.
+func LevelTop(n int) int {
+	n = min(max(n, 1), sampleMax)
+	for n < sampleMax && LevelOf(n+1) == LevelOf(n) {
+		n++
+	}
+	return n
+}
+
 var levelIndex = func() (t [sampleMax + 1]uint8) {
 	for n := range t {
 		t[n] = uint8(sampleBucketOf(float64(n)))

@@ -184,3 +184,11 @@ func TestDriftSaysNothingWhereNothingWasSeen(t *testing.T) {
 		t.Errorf("n = 40 was judged by n = 4: %v", got)
 	}
 }
+
+func TestLevelTopIsTheLastOfItsEntry(t *testing.T) {
+	for n := 1; n < sampleMax; n++ {
+		if top := LevelTop(n); top < n || LevelOf(top) != LevelOf(n) || top < sampleMax && LevelOf(top+1) == LevelOf(n) {
+			t.Fatalf("LevelTop(%d) is %d", n, top)
+		}
+	}
+}

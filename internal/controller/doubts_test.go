@@ -1,0 +1,180 @@
+package controller_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/model"
+	"github.com/pgautotune/autotune/internal/sizing"
+)
+
+// Ten reports of two seconds that come together every seven seconds, beside 2,000
+// queries of a millisecond, on a server that all of them are nothing to: while the
+// reports run, little comes back out of the levels above ten, which is no capacity.
+func TestSlowRequestsThatComeTogetherAreNoKnee(t *testing.T) {
+	const limit = 40
+	rng := rand.New(rand.NewPCG(1, 1))
+	var s controller.State
+	var c controller.Counters
+	var fast, slow []float64 // ends, in order
+	inUse, at, fastNext, slowNext, look := 0.0, 0.0, 0.0, 3.0, 1.0
+	for at < 240 {
+		n := len(fast) + len(slow)
+		next := min(fastNext, slowNext, look)
+		if len(fast) > 0 {
+			next = min(next, fast[0])
+		}
+		if len(slow) > 0 {
+			next = min(next, slow[0])
+		}
+		inUse += (next - at) * float64(n)
+		if n > 0 {
+			c.Levels[model.LevelOf(n)].Time += time.Duration((next - at) * 1e9)
+		}
+		at = next
+		left := func(ends *[]float64, held float64) {
+			*ends = (*ends)[1:]
+			c.Completions++
+			c.Levels[model.LevelOf(n)].Left++
+			c.ServiceTime += time.Duration(held * 1e9)
+			c.ServiceTimeSq += held * held
+		}
+		switch {
+		case len(fast) > 0 && at == fast[0]:
+			left(&fast, 0.001)
+		case len(slow) > 0 && at == slow[0]:
+			left(&slow, 2)
+		case at == fastNext:
+			c.Arrivals++
+			fast = append(fast, at+0.001)
+			fastNext = at + rng.ExpFloat64()/2000
+		case at == slowNext:
+			for range 10 {
+				c.Arrivals++
+				slow = append(slow, at+2+0.01*float64(len(slow)))
+			}
+			slowNext = at + 7
+		default:
+			look = at + 1
+			c.InUseTime = time.Duration(inUse * 1e9)
+			o := controller.Observation{At: time.Duration(at * 1e9), Counters: c,
+				Gauges: controller.Gauges{Limit: limit, Max: limit, InUse: n, Idle: limit - n, Budget: 200, Peak: n},
+				Server: &controller.Server{MaxConnections: 500, Reserved: 3}}
+			var d controller.Decision
+			if s, d = controller.Step(config(), s, o); d.Limit < limit {
+				t.Fatalf("at %.0f s, with nobody queued and up to 19 in use, the limit went to %d: %s", at, d.Limit, d.Reason)
+			}
+		}
+	}
+}
+
+// What an open load showed of its own curve does not bound the trials of the next.
+func TestTheUpsAndDownsOfAnotherLoadDoNotEndTheDescent(t *testing.T) {
+	p := newPlant(pureSearch, 100, 64, 0.02, 1)
+	var s controller.State
+	for range 60 { // held transactions, up and down between 1 and 40 in use
+		for n := 1; n <= 40; n++ {
+			const dt = 25 * time.Millisecond
+			done := int64(holdingSearch(float64(n)) * dt.Seconds())
+			level := &p.c.Levels[model.LevelOf(n)]
+			level.Time += dt
+			level.Left += done
+			p.c.Completions += done
+			p.c.Arrivals += done
+			p.c.InUseTime += time.Duration(n) * dt
+			p.c.ServiceTime += time.Duration(n) * dt
+		}
+		p.at += time.Second
+		o := p.observe()
+		o.Gauges.InUse, o.Gauges.Queued, o.Gauges.Peak = 20, 0, 40
+		s, _ = controller.Step(config(), s, o)
+	}
+	p.served = float64(p.c.Completions)
+	p.run(config(), s, 40*time.Second, nil)
+	if p.limit > 5 {
+		t.Errorf("the limit rests at %d; 2 give a quarter more", p.limit)
+	}
+}
+
+// Of requests of seconds, few end in any few seconds, now more and now fewer.
+func TestSlowRequestsAreNoChangeOfCapacity(t *testing.T) {
+	for _, perSecond := range []float64{0.5, 1, 2} {
+		p := newPlant(func(n float64) float64 { return perSecond * min(n, 8) / 8 }, 40, 8, 0, 3)
+		p.noise = 1 / math.Sqrt(perSecond) // that of counting them
+		changes := 0
+		last := sizing.Start
+		p.run(config(), controller.State{}, time.Hour, func(_ controller.Observation, d controller.Decision) {
+			if d.Reason == sizing.CapacityChanged && last != d.Reason {
+				changes++
+			}
+			last = d.Reason
+		})
+		if changes > 6 {
+			t.Errorf("%g/s: %d changes of capacity in an hour without any", perSecond, changes)
+		}
+	}
+}
+
+// Who looks once a minute has windows of a minute.
+func TestALongIntervalIsNoGap(t *testing.T) {
+	cfg := config()
+	cfg.Interval = time.Minute
+	p := newPlant(pureSearch, 150, 100, 0.02, 1)
+	p.run(cfg, controller.State{}, 10*time.Minute, nil)
+	if p.limit > 5 {
+		t.Errorf("the limit is %d after ten minutes", p.limit)
+	}
+}
+
+// A low limit at which nothing came back an hour ago is no floor because another one
+// stalls for a moment.
+func TestAStallOfLongAgoIsOver(t *testing.T) {
+	p := newPlant(pureSearch, 60, 8, 0.02, 1)
+	p.at = time.Hour
+	s := controller.State{Learn: controller.Learner{Stuck: 26, StallN: 26, StallAt: time.Minute}}
+	for !s.Learn.Episode || s.Learn.Current.N >= 8 {
+		if s = p.run(config(), s, 100*time.Millisecond, nil); p.at > time.Hour+time.Minute {
+			t.Fatal("nothing lower is tried")
+		}
+	}
+	p.curve = func(float64) float64 { return 0 }
+	s = p.run(config(), s, 1200*time.Millisecond, nil)
+	p.curve = pureSearch
+	p.run(config(), s, time.Minute, nil)
+	if p.limit > 5 {
+		t.Errorf("the limit rests at %d", p.limit)
+	}
+}
+
+// A ceiling of one or two leaves too few limits to see a knee: it is the ceiling that binds.
+func TestALowCeilingIsNamed(t *testing.T) {
+	for _, ceiling := range []int{1, 2} {
+		cfg := config()
+		cfg.Ceiling = ceiling
+		p := newPlant(func(n float64) float64 { return 100 * n }, 20, 1, 0.01, 1)
+		var last controller.Decision
+		p.run(cfg, controller.State{}, 50*time.Second, func(_ controller.Observation, d controller.Decision) {
+			if d.Reason != sizing.Learning {
+				last = d
+			}
+		})
+		if last.Limit != ceiling || last.Reason != sizing.Bounded || last.Bound != sizing.CeilingBound {
+			t.Errorf("ceiling %d: limit %d, %s by %s", ceiling, last.Limit, last.Reason, last.Bound)
+		}
+	}
+}
+
+// Backends that queue for each other keep no core busy.
+func TestBackendsAsleepOnEachOtherAreNoBusyCores(t *testing.T) {
+	contended := table(map[int]float64{1: 3000, 4: 12000, 10: 28000, 20: 46900, 32: 38900, 64: 37200, 128: 30000})
+	p := newPlant(contended, 200, 64, 0.02, 1)
+	p.server.Cores = 32
+	p.server.Ours = controller.Backends{OnCPU: 16, LWLock: 48}
+	p.run(config(), controller.State{}, 5*time.Minute, nil)
+	if p.limit < 15 || p.limit > 26 {
+		t.Errorf("the limit is %d, and 20 serve a fifth more", p.limit)
+	}
+}
