@@ -119,7 +119,14 @@ func Advise(q Question, r *Recording) *Advice {
 	apps := tallyApplications(r.Samples, q.Filter)
 	a.Demand = demandOf(subject)
 	a.Demand.Clipped = clipped(apps)
-	a.Supply = supplyOf(all, server, subject, r.Samples, cores, source)
+	everybody := apps
+	if !q.Filter.Any() {
+		everybody = tallyApplications(r.Samples, Filter{})
+	}
+	shares := capacityOf(all, everybody, server, r.Samples, cores, source)
+	if a.Supply = shares.whole(); !q.Filter.Any() {
+		a.Supply = shares.of(apps)
+	}
 	a.Supply.Locked = lockedAt(subject)
 	if databases := databasesOf(r.Samples, q.Filter); others(r.Samples, databases, q.Filter) <= othersShare*subject.mean.inUse() {
 		a.Supply.Measured = measuredKnee(subject, r.Samples, databases)
@@ -131,7 +138,7 @@ func Advise(q Question, r *Recording) *Advice {
 	if q.Workers > 0 {
 		a.Batch = batchOf(q.Workers, a, walls)
 	}
-	a.Applications = applications(r, tallyApplications(r.Samples, Filter{}), all, server, q, cores, source)
+	a.Applications = applications(r, everybody, all, shares, q)
 	a.Vectors, a.Memory = vectorsOf(&r.Facts), memoryOf(&r.Facts, r.Machine, a.Size.Max)
 	a.Experiment = experiment(a)
 	a.Findings = findingsOf(a, subject, all, r)
@@ -271,14 +278,14 @@ func clipped(apps []application) float64 {
 }
 
 // applications is who uses the server, the busiest first, with a max for each.
-func applications(r *Recording, apps []application, all, server *tally, q Question, cores int, source string) []Application {
+func applications(r *Recording, apps []application, all *tally, shares capacity, q Question) []Application {
 	list := []Application{}
 	for _, app := range apps {
 		t := app.tally
 		x := Application{Application: app.name, Role: app.role, Database: app.database,
 			Open: t.mean.open(), InUse: t.mean.inUse(), Computing: t.mean.Computing + t.mean.Workers}
 		x.Share = x.Computing / math.Max(1e-9, all.mean.Computing+all.mean.Workers)
-		d, s := demandOf(t), supplyOf(all, server, t, r.Samples, cores, source)
+		d, s := demandOf(t), shares.of([]application{app})
 		s.Locked = lockedAt(t)
 		if size := decide(d, s, t, wallsOf(q, r, t, all), Seen{Seconds: 60, Samples: len(r.Samples)}); size.Known {
 			x.Max = size.Max

@@ -130,3 +130,18 @@ func TestAnIndexThatIsBeingBuiltIsNotToBeDropped(t *testing.T) {
 		}
 	}
 }
+
+// Searches that turn around at once, on the server's machine, do not make the idle
+// transactions of another application late callers.
+func TestWhoIsLateInOneApplicationSaysNothingOfAnother(t *testing.T) {
+	cpu := 1.0
+	all := steadily(here(group(pgstat.Active, "", 3)), here(group(pgstat.Turning, "", 17)),
+		of("hold", here(group(pgstat.IdleInTransaction, "", 30))), of("hold", here(group(pgstat.Active, "", 1))))
+	for i := range all {
+		all[i].CPU = &cpu
+	}
+	a := Advise(Question{}, recorded(all, 2))
+	if a.Size.Rule != ByKnee || a.Size.Max < 30 || a.Size.Max > 45 {
+		t.Errorf("max %d by %s, and 30 hold a connection while they think: ratio %.1f", a.Size.Max, a.Size.Rule, a.Supply.Ratio)
+	}
+}

@@ -68,36 +68,43 @@ const (
 	mostKnee = 10_000
 )
 
-// supplyOf reads the capacity of the server from what all its clients do, and the
-// part of it that the subject's connections make use of.
-func supplyOf(all, server, subject *tally, samples []Sample, cores int, source string) Supply {
+// capacity is a supply, with what it takes to tell whose it is.
+type capacity struct {
+	supply  Supply
+	central split
+	view    view
+}
+
+// capacityOf reads the capacity of the server from what all its clients do.
+func capacityOf(all *tally, apps []application, server *tally, samples []Sample, cores int, source string) capacity {
 	s := Supply{Cores: cores, CoresSource: source, CPU: meanCPU(samples), Computing: all.mean.Computing + all.mean.Workers + server.mean.Workers}
 	if cores <= 0 {
-		return s
+		return capacity{supply: s}
 	}
 	// IO that keeps a core busy is a read from the page cache, not from a device.
 	ioComputes := s.CPU >= busyMachine
 	perSecond := rate(samples)
 	away := false
-	central := reading(all, server, view{ioComputes: ioComputes, turns: 1, late: true, perSecond: perSecond})
+	central := reading(apps, server, view{ioComputes: ioComputes, turns: 1, late: true, perSecond: perSecond})
 	switch {
 	case s.CPU < 0:
 		// What comes from the server's own address may be a proxy beside it, whose
 		// callers are elsewhere; only the low end takes them for local.
-		central = reading(all, server, view{ioComputes: ioComputes, away: true, perSecond: perSecond})
+		central = reading(apps, server, view{ioComputes: ioComputes, away: true, perSecond: perSecond})
 	case central.busy(cores) > s.CPU*float64(cores)*idleDoubt+1:
 		// Callers on this machine turn around without computing: they think.
 		away = true
-		central = reading(all, server, view{ioComputes: ioComputes, away: away, perSecond: perSecond})
+		central = reading(apps, server, view{ioComputes: ioComputes, away: away, perSecond: perSecond})
 	}
 	s.Ratio, s.Busy = central.ratio(cores), central.busy(cores)
 	relative := central.error(cores)
 	s.RatioLow, s.RatioHigh = s.Ratio*(1-relative), s.Ratio*(1+relative)
 	// What waits for IO may compute in truth (page cache), or the reverse; short
 	// waits for each other may be a delay instead of a queue; a caller on the same
-	// machine may have been late several times in a transaction, or never.
-	low := reading(all, server, view{ioComputes: true, turns: 2, late: true, away: away})
-	high := reading(all, server, view{contentionWaits: true, away: away || s.CPU < 0, perSecond: 3 * perSecond}) // busy machines wake up late
+	// machine may have been late several times in a transaction, or never, and what it
+	// costs the cores is shared with others the more of them there are.
+	low := reading(apps, server, view{ioComputes: true, turns: 2, late: true, away: away})
+	high := reading(apps, server, view{contentionWaits: true, together: true, away: away || s.CPU < 0, perSecond: 3 * perSecond}) // busy machines wake up late
 	s.RatioLow = math.Min(s.RatioLow, low.ratio(cores)*(1-relative))
 	s.RatioHigh = math.Max(s.RatioHigh, high.ratio(cores)*(1+relative))
 
@@ -129,14 +136,27 @@ func supplyOf(all, server, subject *tally, samples []Sample, cores int, source s
 	// 3 % of throughput can tell apart, and a caller's turnaround needs a spare.
 	s.Knee.Upper = max(s.Knee.Upper, s.Knee.Target+int(math.Ceil(effective)))
 
-	part := 1.0
-	if subject != all {
-		ours := reading(subject, &tally{each: make([]counts, len(subject.each))}, view{ioComputes: ioComputes, turns: 1, late: true, away: away || s.CPU < 0})
-		part = ours.places(float64(cores), central.total()) / math.Max(central.places(float64(cores), central.total()), 1e-9)
+	return capacity{s, central, view{ioComputes: ioComputes, turns: 1, late: true, away: away || s.CPU < 0}}
+}
+
+// of is the supply with the part of the knee that some applications make use of.
+func (c capacity) of(apps []application) Supply {
+	s := c.supply
+	if s.Cores <= 0 {
+		return s
 	}
+	cores, total := float64(s.Cores), c.central.total()
+	ours := reading(apps, &tally{each: make([]counts, len(c.central.computing))}, c.view)
+	part := ours.places(cores, total) / math.Max(c.central.places(cores, total), 1e-9)
 	scale := func(n int) int { return max(1, int(math.Ceil(float64(n)*part-1e-9))) }
 	s.KneePart = Span{scale(s.Knee.Lower), scale(s.Knee.Target), scale(s.Knee.Upper)}
 	return s
+}
+
+// whole is the supply of everybody.
+func (c capacity) whole() Supply {
+	c.supply.KneePart = c.supply.Knee
+	return c.supply
 }
 
 // split is the census cut in two: what computes and what waits, sample by sample.
@@ -152,6 +172,7 @@ type view struct {
 	turns           float64 // how often in a transaction a caller on the same machine is late
 	late            bool    // its idle connections are late callers, too
 	away            bool    // a caller on the same machine computes no more than one elsewhere
+	together        bool    // callers on the same machine that turn around together cost next to nothing
 	perSecond       float64 // transactions
 }
 
@@ -166,8 +187,26 @@ const wakeUps = 100e-6
 // part of the computing. Where it queues for them, its connections look idle, in
 // transactions too; as many as between transactions are taken off there.
 // A caller elsewhere is a delay.
-func reading(t, server *tally, v view) split {
-	s := split{computing: make([]float64, len(t.each)), waiting: make([]float64, len(t.each))}
+//
+// Each application is cut by itself: who turns around in one says nothing about who
+// is late in another.
+func reading(apps []application, server *tally, v view) split {
+	n := len(server.each)
+	s := split{computing: make([]float64, n), waiting: make([]float64, n)}
+	for i := range server.each {
+		s.computing[i] = server.each[i].Workers
+	}
+	turned := make([]float64, n) // between two statements of a caller on this machine
+	for _, app := range apps {
+		s.add(app.tally, v, turned)
+	}
+	for i, t := range turned {
+		s.waiting[i] += math.Min(t, v.perSecond*wakeUps)
+	}
+	return s
+}
+
+func (s *split) add(t *tally, v view, turned []float64) {
 	lateIdle := v.late && t.oldest[pgstat.Idle] < reused
 	local := t.local
 	if v.away {
@@ -177,13 +216,17 @@ func reading(t, server *tally, v view) split {
 		c := &t.each[i]
 		s.backends += c.Computing
 		s.inBackend += c.Computing + c.Workers
-		s.computing[i] = c.Computing + c.Workers + local*c.Turning + server.each[i].Workers
+		s.computing[i] += c.Computing + c.Workers
+		if !v.together {
+			s.computing[i] += local * c.Turning
+		}
+		turned[i] += local * c.Turning
 		late := c.Turning
 		if lateIdle {
 			late += c.Idle
 		}
 		held := math.Max(0, c.IdleInTransaction-local*v.turns*late)
-		s.waiting[i] = c.Commit + c.Client + c.Other + held + (1-local)*c.Turning + local*math.Min(c.Turning, v.perSecond*wakeUps)
+		s.waiting[i] += c.Commit + c.Client + c.Other + held + (1-local)*c.Turning
 		if v.ioComputes {
 			s.computing[i] += c.IO
 		} else {
@@ -193,7 +236,6 @@ func reading(t, server *tally, v view) split {
 			s.waiting[i] += c.Contention
 		}
 	}
-	return s
 }
 
 // reused is how long no connection of a closed loop is idle, even where its caller

@@ -61,7 +61,7 @@ func (b *bed) at(ctx context.Context, l load, a *advice.Advice, n int, length ti
 }
 
 // parts divides n clients between the applications, as their recommended sizes are
-// to each other.
+// to each other; the recommended n are those.
 func parts(l load, a *advice.Advice, n int) []int {
 	weights, sum := make([]float64, len(l.scripts)), 0.0
 	for i, sc := range l.scripts {
@@ -72,6 +72,9 @@ func parts(l load, a *advice.Advice, n int) []int {
 			}
 		}
 		sum += weights[i]
+	}
+	if n == a.Size.Max {
+		sum = float64(n) // whatever they add up to: rounded, each for itself
 	}
 	clients := make([]int, len(weights))
 	for i, w := range weights {
