@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/multitracer"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/puddle/v2"
 	"github.com/pgautotune/autotune/internal/pgstat"
 )
 
@@ -58,6 +59,9 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 			return errWarmedExplicitly
 		}
 		if gen.retired.Load() {
+			if p.closed() {
+				return puddle.ErrClosedPool
+			}
 			return errRetired
 		}
 		if !p.budget.hasRoom() {
@@ -85,7 +89,7 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 			return nil
 		}
 	}
-	noteOwn(cfg)
+	forCallersOnly(cfg)
 	cfg.ConnConfig.Tracer = newTracer(template.ConnConfig.Tracer, p)
 
 	// pgxpool dials MinConns in the background, all at once, as soon as it is

@@ -36,6 +36,7 @@ type socket struct {
 	responses soloDurations // waited and held together
 
 	searching bool // of the holder alone: the statement under way is a vector search
+	own       bool // of the holder alone: the pool itself is, or was last
 
 	mu            sync.Mutex
 	established   bool          // the session is up: later dials are cancel requests
@@ -67,7 +68,7 @@ func unmeasured(at int64) int64 { return max(0, -at) / 2 }
 
 // hold marks the socket as given to a caller.
 func (s *socket) hold() {
-	s.waited = 0
+	s.waited, s.own = 0, false
 	at := s.acquiredAt.Load()
 	if s.skip > 0 {
 		s.skip--

@@ -76,6 +76,55 @@ func TestHooksThatNeedTheCallersContextSeeCallersOnly(t *testing.T) {
 	}
 }
 
+// What one hook takes when a caller gets a connection, the other gives when it comes back.
+func TestPairedHooksStayPairs(t *testing.T) {
+	leakFree(t)
+	var taken atomic.Int64
+	p := open(t, with(pgtest.DSN(t), "pool_min_conns", "2"), 3, func(c *autotune.Config) {
+		c.Pool.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { taken.Add(1); return true, nil }
+		c.Pool.AfterRelease = func(*pgx.Conn) bool {
+			if taken.Add(-1) < 0 {
+				t.Error("a connection came back that no caller got")
+			}
+			return true
+		}
+	})
+	for size := range 3 {
+		hold(t, p, 2-size/2)()
+		if err := p.Resize(within(t), autotune.Size{Max: 2 - size/2, Min: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() string {
+		if n := taken.Load(); n != 0 {
+			return "not all came back"
+		}
+		return ""
+	})
+}
+
+// A goodbye that hangs holds up its own connection, and nobody else.
+func TestABeforeCloseThatHangsStopsNoSwapForLong(t *testing.T) {
+	leakFree(t)
+	goodbye := make(chan struct{})
+	p := open(t, pgtest.DSN(t), 2, func(c *autotune.Config) {
+		c.SwapTimeout = 200 * time.Millisecond
+		c.Pool.BeforeClose = func(*pgx.Conn) { <-goodbye }
+	})
+	hold(t, p, 2)()
+	resized := make(chan error, 1)
+	go func() { resized <- p.Resize(context.Background(), autotune.Size{Max: 1, Min: 1}) }()
+	select {
+	case err := <-resized:
+		t.Logf("Resize: %v", err)
+	case <-time.After(patience):
+		t.Error("Resize waits for the goodbye")
+	}
+	hold(t, p, 1)()
+	close(goodbye)
+	settled(t, p)
+}
+
 // One caller may hang inside the generation that was replaced, for as long as its own
 // context allows: in a hook, in a ping, in a dial.
 func TestACallerThatHangsInAReplacedGenerationKeepsNothingFromTheNext(t *testing.T) {

@@ -150,24 +150,17 @@ func (p *Pool) openInstead(ctx context.Context, old *generation, acquire func() 
 // either, the pool goes on with the connections that are left, and no caller is
 // sent to open one in vain.
 func (p *Pool) reopen(gen *generation) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx := gen.life
 	defer p.gate.release()
-	p.background.Go(func() {
-		select {
-		case <-gen.left:
-			cancel()
-		case <-ctx.Done():
-		}
-	})
 	left := gen.pool.Stat().TotalConns()
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 20 * time.Millisecond // the token of the failed check is back within a few
 	pause.MaxInterval = 30 * time.Second          // a password that is refused again and again locks accounts out
 	for {
 		err := gen.probe(ctx)
-		if s := gen.pool.Stat(); err == nil || errors.Is(err, errNoBudget) && (s.TotalConns() > left || s.IdleConns() > 0) {
-			return // it works, or did for a caller, or the next caller need not open one
+		open := gen.pool.Stat().TotalConns()
+		if err == nil || errors.Is(err, errNoBudget) && (open > left || int64(open) >= p.gate.limit.Load()) {
+			return // it works, or did for a caller, or there is a connection for every permit
 		}
 		t := time.NewTimer(pause.NextBackOff())
 		select {
@@ -205,12 +198,20 @@ func (p *Pool) closeIdle(ctx context.Context, from *generation) *socket {
 	}
 	s := socketOf(conn.Conn())
 	own := conn.Hijack() // else the user's BeforeClose would get it closed
-	if hook := from.pool.Config().BeforeClose; hook != nil {
-		hook(own)
-	}
-	_ = own.Close(ctx)
+	hook := from.pool.Config().BeforeClose
+	p.background.Go(func() { // a goodbye may take as long as it likes
+		if hook != nil {
+			hook(own)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		_ = own.Close(ctx)
+	})
 	return s
 }
+
+// closeTimeout bounds the end of a connection, as in pgxpool.
+const closeTimeout = 15 * time.Second
 
 // handOver moves the pool from the old generation to the next one connection at
 // a time, while callers use both, and returns how many connections the next one

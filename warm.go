@@ -139,8 +139,11 @@ func (p *Pool) acquireForItself(ctx context.Context, gen *generation) (*pgxpool.
 	began := time.Now()
 	var got time.Time
 	conn, err := gen.pool.Acquire(context.WithValue(ctx, ownAcquire{}, &got))
-	if err == nil && got.IsZero() {
-		got = time.Now()
+	if err == nil {
+		socketOf(conn.Conn()).own = true
+		if got.IsZero() {
+			got = time.Now()
+		}
 	}
 	if !got.IsZero() {
 		p.ownWaits.add(got.Sub(began))
@@ -151,10 +154,11 @@ func (p *Pool) acquireForItself(ctx context.Context, gen *generation) (*pgxpool.
 // ownAcquire is where an acquire of the pool itself notes when it got a connection.
 type ownAcquire struct{}
 
-// noteOwn keeps the hooks of the user that run between getting a connection and
-// giving it to a caller from acquires without a caller, as pgxpool does: such a hook
-// may want what only the context of a caller has, a tenant for one.
-func noteOwn(cfg *pgxpool.Config) {
+// forCallersOnly keeps the hooks of the user that run between getting a connection and
+// giving it to a caller, and when it comes back, from acquires without a caller, as
+// pgxpool does: such a hook may want what only the context of a caller has, a tenant
+// for one, and its counterpart what it has left.
+func forCallersOnly(cfg *pgxpool.Config) {
 	own := func(ctx context.Context) bool {
 		got, ok := ctx.Value(ownAcquire{}).(*time.Time)
 		if ok && got.IsZero() {
@@ -169,6 +173,9 @@ func noteOwn(cfg *pgxpool.Config) {
 			}
 			return hook(ctx, c)
 		}
+	}
+	if hook := cfg.AfterRelease; hook != nil {
+		cfg.AfterRelease = func(c *pgx.Conn) bool { return socketOf(c).own || hook(c) }
 	}
 	//lint:ignore SA1019 of users that have not moved on
 	if hook := cfg.BeforeAcquire; hook != nil {

@@ -416,6 +416,8 @@ func TestConnectionLimitsBindThoseTheyCount(t *testing.T) {
 		{Filter{Application: "crm"}, 7},
 		{Filter{Application: "api"}, 10},
 		{Filter{Database: "app"}, 50},
+		{Filter{Application: "not started"}, 500 - 53},
+		{Filter{Role: "crm", Application: "not started"}, 2},
 	} {
 		if z := Advise(Question{Filter: c.filter}, r).Size; z.Ceiling != c.ceiling {
 			t.Errorf("%+v: ceiling %d by %s, want %d", c.filter, z.Ceiling, z.CeilingBy, c.ceiling)

@@ -263,8 +263,9 @@ func tallyApplications(samples []Sample, f Filter) (list []application) {
 // queues for it.
 func clipped(apps []application) float64 {
 	used, sum := 0.0, 0.0
+	pools := slices.ContainsFunc(apps, func(x application) bool { return x.tally.peak > 1 })
 	for _, x := range apps {
-		if len(apps) > 1 && x.tally.peak <= 1 {
+		if pools && x.tally.peak <= 1 {
 			continue
 		}
 		n := x.tally.mean.inUse()

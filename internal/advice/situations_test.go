@@ -58,6 +58,20 @@ func TestOneBusySessionIsNoPoolThatIsUsedUp(t *testing.T) {
 	}
 }
 
+// Processes with one connection each and a name of their own are a service all the same.
+func TestOneConnectionEachCanAllBeInUse(t *testing.T) {
+	var busy []pgstat.Group
+	for _, name := range strings.Split("abcdefghijklmnopqrst", "") {
+		busy = append(busy, of(name, group(pgstat.Active, "", 1)))
+	}
+	if z := Advise(Question{}, recorded(steadily(busy...), 64)).Size; !z.Clipped || z.Rule != ByKnee {
+		t.Errorf("%+v", z)
+	}
+	if z := Advise(Question{Instances: 20}, recorded(steadily(busy...), 0)).Size; z.MaxEach != 1 {
+		t.Errorf("cores unknown, all in use: %d each of %d", z.MaxEach, z.Max)
+	}
+}
+
 // Behind a pooler its connections are counted, and max_connections binds those.
 func TestAPoolersConnectionsMeetTheServersWall(t *testing.T) {
 	r := recorded(steadily(group(pgstat.Active, "", 1), group(pgstat.IdleInTransaction, "", 19)), 8)

@@ -203,7 +203,7 @@ func confidence(z Size, d Demand, s Supply, t *tally, seen Seen) Confidence {
 // whole, for an idle connection of one instance is of no use to a caller of another.
 func (z *Size) divide(instances int, d Demand, walls sizing.Walls) {
 	z.MaxEach = (z.Max + instances - 1) / instances
-	if z.Rule == ByDemand && instances > 1 {
+	if z.Rule == ByDemand && !z.Clipped && instances > 1 {
 		if alone := model.ErlangCServers(d.Mean/float64(instances), waitShare); alone > z.MaxEach {
 			z.MaxEach = alone
 			z.Why = append(z.Why, fmt.Sprintf("Each of %d instances needs %d, or more than %.0f %% of its callers would wait: they cannot use each other's idle connections.", instances, alone, 100*waitShare))
@@ -252,7 +252,7 @@ func limitLeft(q Question, r *Recording, limit int, of string, principal func(*p
 	if limit <= 0 || of == "" {
 		return 0
 	}
-	most := 0
+	most, counted := 0, of == q.Filter.Role || of == q.Filter.Database
 	for i := range r.Samples {
 		others := 0
 		for j := range r.Samples[i].Groups {
@@ -261,11 +261,16 @@ func limitLeft(q Question, r *Recording, limit int, of string, principal func(*p
 			case g.Kind != pgstat.ClientKind && g.Kind != pgstat.HiddenKind:
 			case q.Filter.picks(g) && principal(g) != of:
 				return 0
+			case q.Filter.picks(g):
+				counted = true
 			case !q.Filter.picks(g) && principal(g) == of:
 				others += g.Backends
 			}
 		}
 		most = max(most, others)
+	}
+	if !counted { // nobody was seen that it would count
+		return 0
 	}
 	return max(1, limit-most)
 }

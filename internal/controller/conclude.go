@@ -51,7 +51,7 @@ func (l *Learner) came(n int) sizing.Reason {
 // rest stays at a limit from now on: it is watched from an empty store, and
 // another one is tried in a while. seconds is how long its throughput was measured.
 func (l *Learner) rest(at time.Duration, seconds float64) {
-	l.Known, l.Doubted, l.BrokenOff = true, false, 0
+	l.Known, l.Doubted, l.BrokenOff, l.Shown = true, false, 0, Shown{}
 	l.Store.HalfLife = storeHalfLife
 	l.Store.Forget(0) // what is known of the noise stays
 	l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0

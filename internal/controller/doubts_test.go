@@ -93,9 +93,15 @@ func TestTheUpsAndDownsOfAnotherLoadDoNotEndTheDescent(t *testing.T) {
 		s, _ = controller.Step(config(), s, o)
 	}
 	p.served = float64(p.c.Completions)
-	p.run(config(), s, 40*time.Second, nil)
-	if p.limit > 5 {
-		t.Errorf("the limit rests at %d; 2 give a quarter more", p.limit)
+	for _, known := range []bool{false, true} {
+		p, s := *p, s
+		if s.Learn.Known = known; known { // what the ups and downs said of the load before
+			s.Learn.Knee, s.Learn.BestX, s.Learn.PeakX = model.Knee{N: 32, Lower: 25, Upper: 40, Identified: true}, 2286, 2286
+		}
+		p.run(config(), s, time.Minute, nil)
+		if p.limit > 5 {
+			t.Errorf("known %t: the limit rests at %d; 2 give a quarter more", known, p.limit)
+		}
 	}
 }
 
@@ -176,5 +182,79 @@ func TestBackendsAsleepOnEachOtherAreNoBusyCores(t *testing.T) {
 	p.run(config(), controller.State{}, 5*time.Minute, nil)
 	if p.limit < 15 || p.limit > 26 {
 		t.Errorf("the limit is %d, and 20 serve a fifth more", p.limit)
+	}
+}
+
+// One stall, or one long report, is no mixture.
+func TestOneLongHoldLeavesTheCurveReadable(t *testing.T) {
+	second := func(completions int64, mean float64, long ...float64) (w controller.Observation) {
+		w.Counters = controller.Counters{Completions: completions, Arrivals: completions, ServiceTime: time.Duration(float64(completions) * mean * 1e9), ServiceTimeSq: 2 * float64(completions) * mean * mean}
+		for _, l := range long {
+			w.Counters.ServiceTime += time.Duration(l * 1e9)
+			w.Counters.ServiceTimeSq += l * l
+		}
+		return w
+	}
+	for name, c := range map[string]struct {
+		long  func(at int) []float64
+		mixed bool
+	}{
+		"a stall":           {func(at int) []float64 { return map[int][]float64{60: {10, 10, 10, 10, 10, 10, 10, 10, 10, 10}}[at] }, false},
+		"one report":        {func(at int) []float64 { return map[int][]float64{60: {60}}[at] }, false},
+		"reports that come": {func(at int) []float64 { return map[int][]float64{0: {2, 2, 2, 2, 2, 2, 2, 2, 2, 2}}[at%7] }, true},
+	} {
+		var s controller.State
+		o := controller.Observation{Gauges: controller.Gauges{Limit: 40, Max: 40}, Server: &controller.Server{}}
+		for at := range 120 {
+			next := second(1000, 0.001, c.long(at)...).Counters
+			o.At += time.Second
+			o.Counters.Completions += next.Completions
+			o.Counters.Arrivals += next.Arrivals
+			o.Counters.ServiceTime += next.ServiceTime
+			o.Counters.InUseTime += next.ServiceTime
+			o.Counters.ServiceTimeSq += next.ServiceTimeSq
+			for n := 1; n <= 20; n++ { // a curve with its top at ten
+				level := &o.Counters.Levels[model.LevelOf(n)]
+				level.Time += 50 * time.Millisecond
+				level.Left += int64(5 * min(n, max(1, 20-n)))
+			}
+			var d controller.Decision
+			s, d = controller.Step(config(), s, o)
+			o.Gauges.Limit, o.Gauges.Max = d.Limit, d.Max
+			if at == 119 && (d.Estimate.Varied == 0) != c.mixed {
+				t.Errorf("%s: the ups and downs reach to %d", name, d.Estimate.Varied)
+			}
+		}
+	}
+}
+
+// Nothing came back for minutes: that is no trial of anything.
+func TestAStallOfSlowRequestsIsNoEvidence(t *testing.T) {
+	slow := func(n float64) float64 { return 0.1 * min(n, 8) / 8 }
+	p := newPlant(slow, 40, 8, 0, 3)
+	s := p.run(config(), controller.State{}, 20*time.Minute, nil)
+	p.curve = func(float64) float64 { return 0 }
+	s = p.run(config(), s, 15*time.Minute, nil)
+	for _, m := range s.Learn.Measured[:s.Learn.Trials] {
+		if m.Completions == 0 {
+			t.Errorf("a trial of %d connections with nothing in it counts: %+v", m.N, m)
+		}
+	}
+}
+
+// Where all cores compute, no ceiling is what holds throughput back.
+func TestBusyCoresAreNoCeiling(t *testing.T) {
+	cfg := config()
+	cfg.Ceiling = 4
+	p := newPlant(func(n float64) float64 { return 100 * n }, 20, 4, 0.01, 1)
+	p.server.Cores, p.server.Ours = 4, controller.Backends{OnCPU: 4}
+	var last controller.Decision
+	p.run(cfg, controller.State{}, 50*time.Second, func(_ controller.Observation, d controller.Decision) {
+		if d.Reason != sizing.Learning {
+			last = d
+		}
+	})
+	if last.Reason != sizing.ServerSaturated {
+		t.Errorf("limit %d, %s by %s", last.Limit, last.Reason, last.Bound)
 	}
 }

@@ -32,6 +32,8 @@ type Learner struct {
 	Relearns  bool             // the episode doubts a knee that was known
 	Doubted   bool             // and was broken off: until it goes on, that knee is the best guess
 	Resumed   bool             // the episode goes on after that, and its first trial is a check
+	Shown     Shown            // by the ups and downs before
+	Walled    int              // no limit below this is allowed, at the last look
 	Low       int              // below this no limit seemed worth trying when the episode began
 	Trials    int              // limits measured in this episode
 	Measured  [maxTrials]Trial // in order of N
@@ -84,6 +86,12 @@ type Learner struct {
 	OverrunAt   time.Duration // when one above may be tried because more callers come
 	RestedAt    time.Duration // since when no other limit has been tried
 	CallersThen float64       // in use and queued then, or when the queue began
+}
+
+// Shown is what the pool's ups and downs showed of a load: see [model.Estimate].
+type Shown struct {
+	Least, Varied, Plateau int
+	Peak                   float64 // per second
 }
 
 // maxTrials bounds an episode: 9 doublings span 1 to 500, the rest is refinement.
@@ -305,8 +313,12 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 		}
 	}
 	l.keep(l.Current)
-	if l.foreign(est) {
+	if more, less := l.foreign(); more || less {
 		defer func() { m.forget = true }()
+		l.Shown = Shown{}
+		if more { // one that was slower all over has kept its shape
+			l.Low, low = 0, min(l.Walled, low)
+		}
 	}
 	reason := sizing.Learning
 	if l.Verify {
@@ -332,16 +344,16 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 }
 
 // foreign tells whether the trial just filed is of another load than the one whose ups
-// and downs are known: at a level from which on those gave four fifths of their peak,
-// it gives clearly more or less than that.
-func (l *Learner) foreign(est model.Estimate) bool {
-	t := &l.Current
-	if est.Least == 0 || t.N < est.Least || t.N > est.Varied {
-		return false
+// and downs are known: it gives clearly more than those ever did, or less where they
+// gave four fifths of their peak.
+func (l *Learner) foreign() (more, less bool) {
+	t, shown := &l.Current, &l.Shown
+	if shown.Least == 0 || t.N < shown.Least || t.N > shown.Varied {
+		return false, false
 	}
 	slack := math.Log(sameLoad) + 2*l.error(t)
-	apart := math.Log(t.rate() / est.VariedPeak)
-	return apart > slack || apart < math.Log(0.8)-slack
+	apart := math.Log(t.rate() / shown.Peak)
+	return apart > slack, apart < math.Log(0.8)-slack && t.N <= shown.Plateau
 }
 
 // known goes to the limit remembered for the load that the first trial looks

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"math"
+	"time"
 
 	"github.com/pgautotune/autotune/internal/model"
 	"github.com/pgautotune/autotune/internal/sizing"
@@ -88,22 +89,36 @@ func (s *State) otherQueries(w window) bool {
 // ups and downs are no curve: where some requests take a thousand times as long as the
 // rest and come together, high levels are theirs, and little comes back out of those
 // whatever the server could do. Hyperexponential service of searches has about 20.
-const mixedMost = 100
+const mixedMost = 50
+
+// holdsTogether is how long what is given back counts as one event.
+const holdsTogether = 5 * time.Second
 
 // Holds adds up how long connections were held, and forgets as the ups and downs are
 // forgotten.
-type Holds struct{ N, Sum, Sq float64 }
+type Holds struct {
+	N, Sum, Sq float64
+	Event      float64 // of Sq, what came back since EventAt
+	EventAt    time.Duration
+	Largest    float64 // of Sq, what the largest event had: a stall, or one report, says nothing of the load
+}
 
-func (h *Holds) add(w window) {
+func (h *Holds) add(at time.Duration, w window) {
 	keep := math.Exp2(-w.Elapsed.Seconds() / occupancyHalfLife.Seconds())
 	h.N = h.N*keep + float64(w.Completions)
 	h.Sum = h.Sum*keep + w.ServiceTime.Seconds()
 	h.Sq = h.Sq*keep + w.ServiceTimeSq
+	h.Event, h.Largest = h.Event*keep, h.Largest*keep
+	if at-h.EventAt >= holdsTogether {
+		h.Event, h.EventAt = 0, at
+	}
+	h.Event += w.ServiceTimeSq
+	h.Largest = math.Max(h.Largest, h.Event)
 }
 
 func (h *Holds) cv2() float64 {
 	if h.Sum <= 0 || h.N <= 0 {
 		return 0
 	}
-	return math.Max(0, h.Sq*h.N/(h.Sum*h.Sum)-1)
+	return math.Max(0, (h.Sq-h.Largest)*h.N/(h.Sum*h.Sum)-1)
 }

@@ -47,7 +47,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 		s.Occupancy.Add(o.At, &s.Counters.Levels, &o.Counters.Levels)
 	}
 	if usable {
-		s.Holds.add(w)
+		s.Holds.add(o.At, w)
 	}
 	if usable {
 		s.Learn.queue(o.At, w, o.Gauges.Limit)
@@ -234,12 +234,16 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	if cfg.FixedSize {
 		high = min(high, o.Gauges.Max)
 	}
-	if cores := s.Server.Cores; cores > 0 && s.Running >= 0.8*float64(cores) {
-		low = max(low, cores) // fewer connections than busy cores would leave some idle
+	if s.coresBusy() {
+		low = max(low, s.Server.Cores) // fewer connections than busy cores would leave some idle
 	}
 	pinned := s.pinned(o, est)
 	walled := min(max(low+pinned, s.Learn.stuckBelow(o.At)), high)
-	low = min(max(walled, est.Least), high)
+	low = max(walled, min(est.Least, high))
+	s.Learn.Walled = walled
+	if est.Least > 0 {
+		s.Learn.Shown = Shown{est.Least, est.Varied, est.Plateau, est.VariedPeak}
+	}
 	// Waits are booked when they end, those of slow requests late.
 	callers := math.Max(w.inUse+w.WaitTime.Seconds()/w.Elapsed.Seconds(), float64(o.Gauges.InUse+o.Gauges.Queued))
 
@@ -251,6 +255,7 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	}
 	if m.reason == sizing.CapacityChanged || m.forget { // what the ups and downs showed was another load's
 		s.Occupancy.Forget()
+		s.Holds = Holds{}
 		s.Learn.CrowdEvery = 0
 	}
 	d.Next = m.soon
@@ -277,6 +282,11 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	case d.Limit < limit || d.Max < o.Gauges.Max:
 		d.Action = Shrink
 	}
+}
+
+// coresBusy tells whether this pool's backends keep all cores of the server busy.
+func (s *State) coresBusy() bool {
+	return s.Server.Cores > 0 && s.Running >= 0.8*float64(s.Server.Cores)
 }
 
 // pinned is how many of the connections in use are held for good. Those of queries
@@ -312,7 +322,7 @@ func (s *State) attribute(w window, o Observation, high int, allowed sizing.Rang
 	case d.Limit >= high && (allowed.HighBy == sizing.ServerBound || allowed.HighBy == sizing.MemoryBound):
 		d.Bound = allowed.HighBy
 		return sizing.Exhausted
-	case s.Learn.Known && d.Limit >= high && !s.Learn.Knee.Identified: // what lies above is unknown
+	case s.Learn.Known && d.Limit >= high && high == allowed.High && !s.Learn.Knee.Identified && !s.coresBusy(): // what lies above is unknown
 		d.Bound = allowed.HighBy
 		return sizing.Bounded
 	case s.Learn.Known:

@@ -119,6 +119,21 @@ func TestIntervalsThatDoNotSayWhoWasActiveAreLeftOut(t *testing.T) {
 	}
 }
 
+// A trace that knows nothing of backends says so, and not that there is nothing in it.
+func TestATraceWithoutActivityKeepsItsRows(t *testing.T) {
+	csv := "#autotune-trace {\"version\":1,\"kind\":\"intervals\",\"quantum_s\":1,\"cores\":4}\nt_s,rate_rps\n"
+	for i := range 100 {
+		csv += strconv.Itoa(i) + ",50\n"
+	}
+	rec, err := Read(strings.NewReader(csv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := advice.Advise(advice.Question{}, rec); len(rec.Samples) != 100 || a.Seen.Seconds < 99 || !strings.Contains(strings.Join(rec.Unseen, " "), "no column active") {
+		t.Errorf("%+v %q", a.Seen, rec.Unseen)
+	}
+}
+
 func FuzzReadNeverPanicsAndItsAdviceIsSane(f *testing.F) {
 	f.Add([]byte(`#autotune-trace {"version":1,"kind":"intervals"}` + "\nt_s,dur_s,active,waiting,idle\n0,1,2,1,3\n1,1,2,,3\n"))
 	f.Add([]byte(`{"schema":"autotune.samples/v1"}` + "\n" + `{"at_ns":1,"groups":[{"kind":"client","state":"active","backends":3}],"cpu":0.5}` + "\n"))

@@ -250,6 +250,14 @@ func TestIntervalsOfTheSameTimeAreAddedUp(t *testing.T) {
 	}
 }
 
+// The ranges of two queries include both ends, and may overlap by more.
+func TestARowThatIsThereTwiceCountsOnce(t *testing.T) {
+	text, res, err := imported(Options{Columns: "t_s=a,dur_s=b,rate_rps=c"}, "a,b,c\n0,5,1\n5,5,2\n", "a,b,c\n5,5,2\n10,5,3\n")
+	if err != nil || !strings.HasSuffix(text, "\n0,5,1\n5,5,2\n10,5,3\n") || !strings.Contains(text, "counted once") {
+		t.Errorf("%v %q\n%s", err, res.Notes, text)
+	}
+}
+
 func TestAGaugeThatNeverFallsIsPointedOut(t *testing.T) {
 	for values, want := range map[string]bool{`[1,"1"],[2,"2"],[3,"3"]`: true, `[1,"1"],[2,"3"],[3,"2"]`: false, `[1,"1"],[2,"1"],[3,"1"]`: false} {
 		_, res, err := imported(Options{}, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"commits"},"values":[`+values+`]}]}}`)

@@ -150,7 +150,7 @@ type metric struct {
 // (pg_stat_activity_count), and only where requests are counted a histogram's count
 // is more likely. The exporter of PostgreSQL has counters without any of these.
 func isCounter(name, column string) bool {
-	if strings.HasSuffix(name, "_total") || strings.HasPrefix(name, "pg_stat_database_xact_") {
+	if strings.HasSuffix(name, "_total") || name == "pg_stat_database_xact_commit" || name == "pg_stat_database_xact_rollback" {
 		return true
 	}
 	counts := column == "rate_rps" || column == "arrivals"

@@ -65,9 +65,6 @@ func (s *sink) write(format, name string, create Create) (res Result, err error)
 		return Result{Format: format}, &trace.Error{File: name, Reason: "there is nothing in it to make a trace of"}
 	}
 	h := s.header
-	if len(s.notes) > 0 {
-		h.Note = strings.Join(append(strings.Fields(h.Note), s.notes...), " ")
-	}
 	first := 0.0
 	if h.Kind == trace.Events {
 		if err := s.events.finish(); err != nil {
@@ -86,6 +83,9 @@ func (s *sink) write(format, name string, create Create) (res Result, err error)
 		})
 		s.intervals = s.superpose()
 		first = s.intervals[0].T
+	}
+	if len(s.notes) > 0 {
+		h.Note = strings.Join(append(strings.Fields(h.Note), s.notes...), " ")
 	}
 	if first > trace.Epoch { // since 1970; not a clock that began with the run
 		s.relative = false

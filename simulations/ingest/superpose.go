@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/pgautotune/autotune/simulations/trace"
@@ -8,17 +9,26 @@ import (
 
 // superpose adds up the intervals that describe the same time: those of the threads
 // of a load generator, each with a log of its own, or of several pools. They are in
-// order of time. Of those that overlap in part it says so: a simulation takes each
-// only until the next one begins.
+// order of time. One that is the same in everything is a repeat, as where the ranges of
+// two queries overlap, and is dropped. Of those that overlap in part it says so: a
+// simulation takes each only until the next one begins.
 func (s *sink) superpose() []trace.Interval {
 	out := s.intervals[:0]
-	begin, added, overlap := 0, 0, 0 // begin: the first of out that begins when the present one does
+	begin, added, repeated, overlap := 0, 0, 0, 0 // begin: the first of out that begins when the present one does
+	seen := map[string]bool{}                     // those that begin then
 	for _, i := range s.intervals {
 		if len(out) > 0 && nanoseconds(out[begin].T) != nanoseconds(i.T) {
 			if last := out[len(out)-1]; nanoseconds(last.T+known(last.Dur)) > nanoseconds(i.T) {
 				overlap++
 			}
 			begin = len(out)
+			clear(seen)
+		}
+		if row := fmt.Sprint(i); seen[row] {
+			repeated++
+			continue
+		} else {
+			seen[row] = true
 		}
 		same := -1
 		for k := begin; k < len(out); k++ {
@@ -38,6 +48,9 @@ func (s *sink) superpose() []trace.Interval {
 	}
 	if added > 0 {
 		s.note("%d intervals were added to others of the same time.", added)
+	}
+	if repeated > 0 {
+		s.note("%d intervals were there more than once and are counted once.", repeated)
 	}
 	if overlap > 0 {
 		s.note("%d intervals end after the next one begins, at a time of their own: a simulation takes each only until the next. Of threads or pools that were recorded beside each other, import one at a time.", overlap)
