@@ -33,8 +33,8 @@ type Config struct {
 	// the first max. Budget is the most server connections of all generations,
 	// swaps included; the controller's own single one comes on top.
 	Floor   int // default 1; 1 to Ceiling
-	Ceiling int // default Pool.MaxConns where it was set, else 200; 1 to 10,000
-	Start   int // default Pool.MaxConns; Floor to Ceiling
+	Ceiling int // default Pool.MaxConns where it was set, else Workers + 2 for batch, else 200; 1 to 10,000
+	Start   int // default Pool.MaxConns; where it was not set, 100 for vector and Workers + 2 for batch; Floor to Ceiling
 	Budget  int // default Ceiling; Ceiling to 20,000
 
 	// Objective is what the limit shall be best for; default balanced.
@@ -86,9 +86,9 @@ const defaultCeiling = 200
 // form, with the pool_* settings of [pgxpool.ParseConfig]. It reads the PG*
 // environment variables as pgx does, and AUTOTUNE_PROFILE, DB_MAX_CONNECTIONS,
 // DB_MIN_CONNECTIONS, DB_CONNECTION_TIMEOUT (the acquire timeout),
-// DB_STATEMENT_TIMEOUT, DB_ENABLE_PREPARED_STATEMENTS and
-// DB_ENABLE_CONNECTION_VALIDATION where the connection string does not say
-// otherwise. Durations are Go durations, or bare numbers: below 1,000 seconds,
+// DB_STATEMENT_TIMEOUT and DB_ENABLE_CONNECTION_VALIDATION where the connection
+// string does not say otherwise; and, whatever it says,
+// DB_ENABLE_PREPARED_STATEMENTS=false. Durations are Go durations, or bare numbers: below 1,000 seconds,
 // from 1,000 up milliseconds.
 func ParseConfig(connString string) (*Config, error) {
 	return parseConfig(connString, os.LookupEnv)

@@ -44,8 +44,8 @@
 //
 // In use is given and not yet back, queued is asked and not yet given,
 // utilization is in use / limit. Service time is how long a connection is held,
-// wait time is from asking to getting, and the knee is the top of the throughput
-// curve.
+// wait time is from asking to getting, and the knee is the fewest connections in use
+// that give nearly all of the peak throughput.
 //
 // Everything not said here is as in pgxpool. Transactions, rows, batches and
 // hijacked connections belong to the generation they came from and end there.

@@ -30,7 +30,8 @@ const (
 // Health is the state of the pool and its server, with every cause of a verdict
 // that is not healthy: utilization (a warning from 70 %, critical from 90 %), the
 // time to get a connection (above 100 ms), the share of acquires that got one
-// (below 95 %), a server that does not answer, pgvector lost.
+// (below 95 %), a server that does not answer, pgvector lost or never there. With
+// Config.Manual the last two are not judged, because nothing is asked.
 type Health struct {
 	Status  HealthStatus
 	Reasons []string // one sentence each; empty when healthy

@@ -9,7 +9,7 @@
 //	/           the page: rates, connections, times, capacity curve, decisions, health, configuration
 //	/events     what the page shows, as server-sent events
 //	/healthz    200 while the controller's loop runs, else 503 and why
-//	/readyz     200 while the database answers, else 503 and why
+//	/readyz     200 while the database answers (with Manual: while the pool is open), else 503 and why
 //	/metrics    whatever [Options.Metrics] is
 //
 // Nothing on it changes anything, and no secret of the configuration is on it;

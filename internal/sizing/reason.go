@@ -18,7 +18,7 @@ const (
 	LockContention    Reason = "lock_contention"     // backends wait for each other's locks; more connections make longer queues for them
 	CapacityChanged   Reason = "capacity_changed"    // throughput at this limit is not what it was: the curve is learned afresh
 	Profile           Reason = "profile"             // the profile or the vector-count guideline sets this size
-	Bounded           Reason = "bounded"             // a bound moved and the size follows; the decision names it
+	Bounded           Reason = "bounded"             // a bound moved and the size follows, or callers queue at one; the decision names it
 	Exhausted         Reason = "budget_exhausted"    // the pool is at a wall of the server that others fill
 	Blind             Reason = "blind"               // the server cannot be read: stay at the last good size
 	Operator          Reason = "operator"            // frozen or moved by hand
