@@ -88,8 +88,8 @@ const defaultCeiling = 200
 // DB_MIN_CONNECTIONS, DB_CONNECTION_TIMEOUT (the acquire timeout),
 // DB_STATEMENT_TIMEOUT and DB_ENABLE_CONNECTION_VALIDATION where the connection
 // string does not say otherwise; and, whatever it says,
-// DB_ENABLE_PREPARED_STATEMENTS=false. Durations are Go durations, or bare numbers: below 1,000 seconds,
-// from 1,000 up milliseconds.
+// DB_ENABLE_PREPARED_STATEMENTS=false. Durations are Go durations, or bare numbers:
+// below 1,000 seconds, from 1,000 up milliseconds.
 func ParseConfig(connString string) (*Config, error) {
 	return parseConfig(connString, os.LookupEnv)
 }

@@ -22,8 +22,6 @@ const (
 	lookSeldom = time.Second
 	// lookShare of one core is what looking may cost the server.
 	lookShare = 0.004
-	// mostPause is the longest between two looks at a server that does not answer.
-	mostPause = 5 * time.Second
 	// paceEvery is how often that is asked again.
 	paceEvery = 10 * time.Second
 )
@@ -75,11 +73,7 @@ func (f *recordFlags) live(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	at := cfg.ConnConfig.Database
-	if at == "" {
-		at = cfg.ConnConfig.User
-	}
-	rec := &recording{w: w, elsewhere: f.database != "" && f.database != at, narrowed: f.user != "" || f.application != "", start: start, begun: start, before: first}
+	rec := &recording{w: w, elsewhere: f.database != "" && f.database != pgstat.DatabaseOf(cfg.ConnConfig), narrowed: f.user != "" || f.application != "", start: start, begun: start, before: first}
 	rec.look(first)
 	err = f.sample(ctx, show, reader, rec)
 	if err == nil && rec.seen.Sub(rec.begun) >= shortestInterval*9/10 { // the last interval, cut short
@@ -161,7 +155,7 @@ func (f *recordFlags) sample(ctx context.Context, show *screen, reader *pgstat.R
 				show.note("the database cannot be read, the trace has a gap: %v", err)
 			}
 			rec.missed, rec.why = rec.missed+1, err
-			pause = min(mostPause, max(time.Second, 2*pause)) // not to be asked ten times a second
+			pause = pgstat.NextPause(pause)
 			timer.Reset(max(pause, pace))
 			continue
 		}

@@ -113,22 +113,23 @@ func Advise(q Question, r *Recording) *Advice {
 		subject = tallyOf(r.Samples, func(g *pgstat.Group) bool { return isClient(g) && q.Filter.picks(g) })
 	}
 	server := tallyOf(r.Samples, func(g *pgstat.Group) bool { return !isClient(g) })
-	a.see(subject, r, q.Filter)
+	databases := databasesOf(r.Samples, q.Filter)
+	shared := others(r.Samples, databases, q.Filter) > othersShare*subject.mean.inUse()
+	a.see(subject, r, databases, shared)
 
 	cores, source := coresOf(q, r)
-	apps := tallyApplications(r.Samples, q.Filter)
+	everybody := tallyApplications(r.Samples)
+	apps := slices.DeleteFunc(slices.Clone(everybody), func(x application) bool {
+		return !q.Filter.picks(&pgstat.Group{Application: x.name, Role: x.role, Database: x.database})
+	})
 	a.Demand = demandOf(subject)
 	a.Demand.Clipped = clipped(apps)
-	everybody := apps
-	if !q.Filter.Any() {
-		everybody = tallyApplications(r.Samples, Filter{})
-	}
 	shares := capacityOf(all, everybody, server, r.Samples, cores, source)
 	if a.Supply = shares.whole(); !q.Filter.Any() {
 		a.Supply = shares.of(apps)
 	}
 	a.Supply.Locked = lockedAt(subject)
-	if databases := databasesOf(r.Samples, q.Filter); others(r.Samples, databases, q.Filter) <= othersShare*subject.mean.inUse() {
+	if !shared {
 		a.Supply.Measured = measuredKnee(subject, r.Samples, databases)
 	}
 
@@ -159,8 +160,9 @@ func coresOf(q Question, r *Recording) (int, string) {
 	return 0, "unknown: PostgreSQL does not tell; --server-cpus would"
 }
 
-// see fills in what was observed of the subject.
-func (a *Advice) see(t *tally, r *Recording, f Filter) {
+// see fills in what was observed of the subject, whose databases may be shared with
+// others.
+func (a *Advice) see(t *tally, r *Recording, databases []string, shared bool) {
 	s := &a.Seen
 	s.Samples = len(r.Samples)
 	m := t.mean
@@ -185,7 +187,6 @@ func (a *Advice) see(t *tally, r *Recording, f Filter) {
 	// The lower quartile: longer ones waited for a core, which costs nobody.
 	slices.Sort(spent)
 	s.Cost = spent[len(spent)/4].Seconds() * float64(s.Samples) / s.Seconds
-	databases := databasesOf(r.Samples, f)
 	// Our own looks are transactions, too.
 	own := 0.0
 	if slices.Contains(databases, r.Database) {
@@ -197,7 +198,7 @@ func (a *Advice) see(t *tally, r *Recording, f Filter) {
 		// By Little's law, over everybody in these databases: the counter does not
 		// tell whose transactions they are.
 		inDatabases := tallyOf(r.Samples, func(g *pgstat.Group) bool { return isClient(g) && slices.Contains(databases, g.Database) })
-		s.Shared = others(r.Samples, databases, f) > othersShare*t.mean.inUse()
+		s.Shared = shared
 		ms := inDatabases.mean.inUse() / perS * 1000
 		s.Service = &ms
 	}
@@ -235,15 +236,15 @@ type application struct {
 	tally                *tally
 }
 
-// tallyApplications adds up each application that the filter picks.
-func tallyApplications(samples []Sample, f Filter) (list []application) {
+// tallyApplications adds up each application.
+func tallyApplications(samples []Sample) (list []application) {
 	for i := range samples {
 		for j := range samples[i].Groups {
 			g := &samples[i].Groups[j]
 			is := func(x application) bool {
 				return x.name == g.Application && x.role == g.Role && x.database == g.Database
 			}
-			if isClient(g) && f.picks(g) && !slices.ContainsFunc(list, is) {
+			if isClient(g) && !slices.ContainsFunc(list, is) {
 				list = append(list, application{name: g.Application, role: g.Role, database: g.Database})
 			}
 		}

@@ -17,10 +17,10 @@ const (
 
 // lockedAt is the knee where rows are the bottleneck. Who waits for a row is a
 // queue (who waits for a table or an advisory lock waits for an event, and holds a
-// place until it comes); what keeps the row busy is its holder, one that is next in line, and those
-// anywhere else on their way (parsing, committing, with their caller). The time that a
-// row is held varies little from transaction to transaction of a kind, so no more is
-// spared for chance. Zero where locks are no bottleneck.
+// place until it comes); what keeps the row busy is its holder, one that is next in
+// line, and those anywhere else on their way (parsing, committing, with their caller).
+// The time that a row is held varies little from transaction to transaction of a kind,
+// so no more is spared for chance. Zero where locks are no bottleneck.
 func lockedAt(t *tally) Span {
 	waits := t.share(func(_ int, c *counts) bool { return c.Row >= 1 })
 	used := t.mean.inUse() + t.mean.Turning

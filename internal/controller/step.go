@@ -48,8 +48,6 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	}
 	if usable {
 		s.Holds.add(o.At, w)
-	}
-	if usable {
 		s.Learn.queue(o.At, w, o.Gauges.Limit)
 	} else {
 		s.Learn.Saturated = false

@@ -96,8 +96,8 @@ func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low
 // far from the throughput measured: by a factor, by five standard errors, or as
 // another load that is remembered would be. It returns the second one, which has nothing
 // of the load before. Windows are counted in completions: one ends with 30, or when as
-// many were due and some seconds have passed, so that a stall is one window. The first second of a queue does not count: queues begin where
-// completions happen to be few.
+// many were due and some seconds have passed, so that a stall is one window. The first
+// second of a queue does not count: queues begin where completions happen to be few.
 func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bool) {
 	if l.saturatedFor(at) < glanceAfter {
 		l.Glance, l.Far = Trial{}, 0

@@ -96,8 +96,9 @@ type Search struct {
 }
 
 // Facts takes the dear look, meant for every few minutes. It returns within
-// Config.FactsTimeout, and Config.ConnectTimeout where it has to connect. What a role may not see, or what is locked, ends up in
-// Missing; an error means that the server could not be read at all.
+// Config.FactsTimeout, and Config.ConnectTimeout where it has to connect. What a role
+// may not see, or what is locked, ends up in Missing; an error means that the server
+// could not be read at all.
 func (r *Reader) Facts(ctx context.Context) (Facts, error) {
 	if r.cfg.ConnectTimeout > 0 {
 		if err := r.connectPatiently(ctx); err != nil {

@@ -300,6 +300,22 @@ func Patience(cfg *pgx.ConnConfig) time.Duration {
 	return PatientConnect
 }
 
+// DatabaseOf is the database that a config connects to: where it names none, that of
+// the user's name.
+func DatabaseOf(cfg *pgx.ConnConfig) string {
+	if cfg.Database != "" {
+		return cfg.Database
+	}
+	return cfg.User
+}
+
+// NextPause is how long to wait after a read that failed, by the pause before (0: the
+// last one went well): 1 s, doubling up to 5. A server that refuses must not be asked
+// ten times a second.
+func NextPause(last time.Duration) time.Duration {
+	return min(5*time.Second, max(time.Second, 2*last))
+}
+
 // hosts is how many a config names; the same again is the same without TLS.
 func hosts(cfg *pgx.ConnConfig) int {
 	all := map[string]bool{address(cfg.Host, cfg.Port): true}

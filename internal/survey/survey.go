@@ -36,9 +36,6 @@ const (
 	mostLooks = 40_000
 	// patience is how long a server may not answer before it is said.
 	patience = 15 * time.Second
-	// firstPause is how long to wait after a look that failed; it doubles up to
-	// slowest. A server that refuses must not be asked ten times a second.
-	firstPause = time.Second
 	// farewell is how long ending the connection may take.
 	farewell = 15 * time.Second
 )
@@ -88,10 +85,7 @@ func Open(ctx context.Context, cfg Config) (*Surveyor, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.Known = advice.Recording{Facts: facts, Source: "a live look", Database: cfg.ConnConfig.Database}
-	if s.Known.Database == "" {
-		s.Known.Database = cfg.ConnConfig.User
-	}
+	s.Known = advice.Recording{Facts: facts, Source: "a live look", Database: pgstat.DatabaseOf(cfg.ConnConfig)}
 	s.Known.Machine = s.machine(ctx, &facts)
 	return s, nil
 }
@@ -166,7 +160,7 @@ func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) {
 			}
 		default:
 			s.failed.Add(1)
-			pause = min(slowest, max(firstPause, 2*pause))
+			pause = pgstat.NextPause(pause)
 			if time.Since(last) > max(s.cfg.Patience, 2*s.pace()) && !told && s.cfg.Silent != nil {
 				told = true
 				s.cfg.Silent(err)

@@ -53,7 +53,7 @@ func readTrace(first []byte, lines *lineReader) (*advice.Recording, error) {
 	if h.Kind != "intervals" {
 		return nil, fmt.Errorf("line 1: a trace of kind %q says nothing about backends; an answer needs kind \"intervals\"", h.Kind)
 	}
-	t := &traceReader{header: h, rest: map[string]float64{}, blank: map[int]bool{}, rec: &advice.Recording{Source: "a recorded trace"}}
+	t := &traceReader{header: h, rest: map[string]float64{}, rec: &advice.Recording{Source: "a recorded trace"}}
 	if h.Source != "" {
 		t.rec.Source += " (" + h.Source + ")"
 	}
@@ -67,15 +67,9 @@ func readTrace(first []byte, lines *lineReader) (*advice.Recording, error) {
 			return nil, fmt.Errorf("line %d: %w", lines.number, err)
 		}
 	}
-	if n := len(t.rec.Samples); len(t.blank) > 0 && t.activity { // else nobody would seem to have been there
-		t.rec.Unseen = append(t.rec.Unseen, fmt.Sprintf("What the backends did in %d of %d intervals: active is empty there.", len(t.blank), n))
-		var known []advice.Sample
-		for i := range t.rec.Samples {
-			if !t.blank[i] {
-				known = append(known, t.rec.Samples[i])
-			}
-		}
-		t.rec.Samples = known
+	if n := len(t.rec.Samples); t.activity && len(t.known) < n { // else nobody would seem to have been there
+		t.rec.Unseen = append(t.rec.Unseen, fmt.Sprintf("What the backends did in %d of %d intervals: active is empty there.", n-len(t.known), n))
+		t.rec.Samples = t.known
 	}
 	t.rec.Unseen = append(t.rec.Unseen, "Settings, vectors and applications: a trace of intervals has none. max_connections does not bound the answer.")
 	if !t.activity {
@@ -91,7 +85,7 @@ type traceReader struct {
 	done     float64
 	rest     map[string]float64 // what rounding has taken, by group
 	activity bool
-	blank    map[int]bool // samples of rows that do not say how many were active
+	known    []advice.Sample // of rows that say how many were active
 }
 
 func (t *traceReader) line(line []byte) error {
@@ -176,9 +170,6 @@ func (t *traceReader) interval(row map[string]float64) error {
 	}
 	_, known := row["active"]
 	t.activity = t.activity || known
-	if !known {
-		t.blank[len(t.rec.Samples)] = true
-	}
 	waiting := math.Min(row["waiting"], row["active"])
 	group(pgstat.Active, "", row["active"]-waiting)
 	group(pgstat.Active, "Recorded:waiting", waiting)
@@ -188,5 +179,8 @@ func (t *traceReader) interval(row map[string]float64) error {
 		return err
 	}
 	t.rec.Samples = append(t.rec.Samples, s)
+	if known {
+		t.known = append(t.known, s)
+	}
 	return nil
 }

@@ -7,7 +7,6 @@
 // their answers (a closed loop), whether service times hold the contention of the
 // run, to what quantum times were rounded. What it does not know stays unknown.
 //
-// Files: ingest.go is the way of an import, sink.go and
-// superpose.go collect, sort and add up rows, lines.go
-// and times.go read text; every other file is one source.
+// Files: ingest.go is the way of an import, sink.go and superpose.go
+// collect, sort and add up rows, lines.go and times.go read text; every other file is one source.
 package ingest

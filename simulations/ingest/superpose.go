@@ -24,12 +24,12 @@ func (s *sink) superpose() []trace.Interval {
 			begin = len(out)
 			clear(seen)
 		}
-		if row := fmt.Sprint(i); seen[row] {
+		row := fmt.Sprint(i)
+		if seen[row] {
 			repeated++
 			continue
-		} else {
-			seen[row] = true
 		}
+		seen[row] = true
 		same := -1
 		for k := begin; k < len(out); k++ {
 			if a, b := out[k].Dur, i.Dur; a == b || math.IsNaN(a) && math.IsNaN(b) {

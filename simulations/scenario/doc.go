@@ -6,7 +6,6 @@
 // [Library] are those that come with the command; docs/scenarios.md lists every
 // key, and a test keeps it true ([Schema] writes it).
 //
-// In order of use: scenario.go is what a file may hold, read.go and
-// whole.go read it, and
-// library.go finds one by name or path; schema.go writes the documentation.
+// In order of use: scenario.go is what a file may hold, read.go and whole.go read
+// it, and library.go finds one by name or path; schema.go writes the documentation.
 package scenario

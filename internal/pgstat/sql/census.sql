@@ -44,8 +44,7 @@ with backend as (
     a.state_change, a.xact_start
   from pg_catalog.pg_stat_activity a
   where a.pid <> pg_catalog.pg_backend_pid() and a.datid is not null
-    and (a.backend_type is null and a.usename is not null
-      or a.backend_type is not null)
+    and (a.backend_type is not null or a.usename is not null)
 ), grouped as (
   select
     datid, datname, usename, application_name, kind, state, wait, here,
