@@ -165,16 +165,35 @@ func (p *Pool) guardDial(gen *generation, cfg *pgx.ConnConfig) {
 			return nil, err
 		}
 		p.keepAlive(conn)
-		s := &socket{Conn: conn, pool: p, gen: gen}
+		s := &socket{Conn: conn, dialled: conn, pool: p, gen: gen}
 		last.Store(s)
 		p.ledger.add(s)
 		return s, nil
+	}
+	if wrap := cfg.AfterNetConnect; wrap != nil {
+		cfg.AfterNetConnect = func(ctx context.Context, c *pgconn.Config, conn net.Conn) (net.Conn, error) {
+			s, ok := conn.(*socket)
+			if !ok { // TLS over it
+				return wrap(ctx, c, conn)
+			}
+			inner, err := wrap(ctx, c, s.Conn) // which is what the user's dial gave
+			if err == nil {
+				s.Conn = inner
+			}
+			return s, err
+		}
 	}
 	after := cfg.AfterConnect
 	cfg.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
 		s := beneath(conn)
 		if s == nil {
 			s = last.Load()
+		}
+		if s == nil || s.isEstablished() { // made by a user with a copy of this configuration
+			if after != nil {
+				return after(ctx, conn)
+			}
+			return nil
 		}
 		s.mu.Lock()
 		s.established = true

@@ -85,7 +85,11 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 			}
 			// Loads pgvector's library too, which the first query would
 			// otherwise wait for. A failure is for Health to tell.
-			p.tuner.telemetry.noteVector(pgstat.CheckVector(ctx, conn))
+			err := pgstat.CheckVector(ctx, conn)
+			p.tuner.telemetry.noteVector(err)
+			if conn.IsClosed() {
+				return err
+			}
 			return nil
 		}
 	}
@@ -170,6 +174,19 @@ func (p *Pool) enterNewest() *generation {
 		}
 		gen.leave()
 	}
+}
+
+// use calls f in the generation, which was entered, and leaves it, even if a hook of
+// the user panics in f.
+func (g *generation) use(f func(*generation) error) error {
+	defer g.leave()
+	return f(g)
+}
+
+// acquire is use for the usual case, without a closure.
+func (g *generation) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	defer g.leave()
+	return g.pool.Acquire(ctx)
 }
 
 func (g *generation) leave() {

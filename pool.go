@@ -182,14 +182,16 @@ func (p *Pool) timedOut(parent, ctx context.Context, err error) error {
 // connect gets the connection for a permit that was waited for, or gives the
 // permit back.
 func (p *Pool) connect(ctx context.Context, waited time.Duration) (*pgxpool.Conn, error) {
+	ended := false
+	defer p.unlessEnded(&ended)
 	gen := p.enter()
-	conn, err := gen.pool.Acquire(ctx)
-	gen.leave()
+	conn, err := gen.acquire(ctx)
 	if err != nil {
 		if err = p.connectAgain(ctx, gen, err, func(gen *generation) (err error) {
 			conn, err = gen.pool.Acquire(ctx)
 			return err
 		}); err != nil {
+			ended = true
 			p.notConnected(ctx)
 			return nil, err
 		}
@@ -197,7 +199,17 @@ func (p *Pool) connect(ctx context.Context, waited time.Duration) (*pgxpool.Conn
 	s := socketOf(conn.Conn())
 	s.hold()
 	s.waited = waited
+	ended = true
 	return conn, nil
+}
+
+// unlessEnded gives the permit of an acquire back in which a hook of the user
+// panicked.
+func (p *Pool) unlessEnded(ended *bool) {
+	if !*ended {
+		p.ledger.failed.Add(1)
+		p.gate.release()
+	}
 }
 
 // notConnected books an acquire that had a permit and got no connection.
@@ -219,8 +231,7 @@ func (p *Pool) notConnected(ctx context.Context) {
 func (p *Pool) connectAgain(ctx context.Context, gen *generation, err error, acquire func(*generation) error) error {
 	again := func() error {
 		gen = p.enter()
-		defer gen.leave()
-		return acquire(gen)
+		return gen.use(acquire)
 	}
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 20 * time.Millisecond // a restarting server is back in tenths of a second
@@ -235,8 +246,7 @@ func (p *Pool) connectAgain(ctx context.Context, gen *generation, err error, acq
 			continue
 		case ctx.Err() == nil && gen != p.routes.Load().newest():
 			gen = p.enterNewest()
-			err = acquire(gen)
-			gen.leave()
+			err = gen.use(acquire)
 			continue
 		}
 		wait := pause.NextBackOff()
@@ -339,9 +349,10 @@ func (p *Pool) closed() bool { return p.gate.limit.Load() < 0 }
 // blocks until all connections are returned and closed, and ends the tuner.
 func (p *Pool) Close() {
 	p.closeOnce.Do(func() {
-		p.tuner.stop()
+		p.tuner.cancel()
 		p.gate.close()
 		close(p.closing)
+		p.tuner.stop() // may take as long as a hook of the user that it is in
 		_ = p.swapping.take(context.Background())
 		defer p.swapping.give()
 		p.closeGeneration(p.routes.Load().current)

@@ -105,10 +105,10 @@ func (c *Config) applyProfile(set explicit) profileSettings {
 		orDefault(&c.AcquireTimeout, 30*time.Second)
 		c.ValidateBeforeUse = true
 		statementCache(100)
-		if !params["pool_max_conn_lifetime"] {
+		if !params["pool_max_conn_lifetime"] && c.Pool.MaxConnLifetime == defaultMaxLifetime {
 			c.Pool.MaxConnLifetime = 0
 		}
-		if !params["pool_max_conn_idle_time"] {
+		if !params["pool_max_conn_idle_time"] && c.Pool.MaxConnIdleTime == defaultMaxIdleTime {
 			c.Pool.MaxConnIdleTime = math.MaxInt64
 		}
 		if !set.max {
@@ -158,8 +158,12 @@ func (p *Pool) logStart() {
 		"vector_check", p.profile.checkVector, "controller", !p.cfg.Manual)
 }
 
-// defaultStatementCache is pgx's default capacity of the statement cache.
-const defaultStatementCache = 512
+// Defaults of pgx and pgxpool: what has another value was set.
+const (
+	defaultStatementCache = 512
+	defaultMaxLifetime    = time.Hour
+	defaultMaxIdleTime    = 30 * time.Minute
+)
 
 // disablePreparedStatements lets pgx send each statement without preparing it,
 // as a pooler in transaction mode needs it.

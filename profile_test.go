@@ -1,7 +1,9 @@
 package autotune
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"runtime"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/pgautotune/autotune/internal/pgstat"
 	"github.com/pgautotune/autotune/internal/pgtest"
 )
 
@@ -37,6 +41,37 @@ func show(t *testing.T, p *Pool, setting string) (value string) {
 		t.Error(err)
 	}
 	return value
+}
+
+// What the code sets counts as much as what the connection string does.
+func TestABatchKeepsLifetimesThatTheCodeSets(t *testing.T) {
+	p := opened(t, pgtest.DSN(t), func(c *Config) {
+		c.Profile, c.Workers = ProfileBatch, 2
+		c.Pool.MaxConnLifetime, c.Pool.MaxConnIdleTime = 10*time.Minute, time.Minute
+	})
+	if c := p.Config(); c.MaxConnLifetime != 10*time.Minute || c.MaxConnIdleTime != time.Minute {
+		t.Errorf("lifetime %s, idle %s", c.MaxConnLifetime, c.MaxConnIdleTime)
+	}
+}
+
+// A check that the server had no time for says nothing about pgvector.
+func TestOnlyAnswersAboutPgvectorCountAsItsLoss(t *testing.T) {
+	p := opened(t, pgtest.DSN(t), func(c *Config) { c.Profile = ProfileVector })
+	check := p.tuner.telemetry
+	check.noteVector(nil)
+	for _, err := range []error{io.EOF, context.Canceled,
+		fmt.Errorf("wrapped: %w", &pgconn.PgError{SeverityUnlocalized: "ERROR", Code: "57014"}),
+		&pgconn.PgError{SeverityUnlocalized: "FATAL", Code: "57P01"}, &pgconn.PgError{SeverityUnlocalized: "ERROR", Code: "53200"}} {
+		if check.noteVector(err); check.vectorKnown().lost {
+			t.Errorf("%v is taken for a loss", err)
+		}
+	}
+	for _, err := range []error{pgstat.ErrNoVector, &pgconn.PgError{SeverityUnlocalized: "ERROR", Code: "58P01"}} {
+		if check.noteVector(err); !check.vectorKnown().lost {
+			t.Errorf("%v is no loss", err)
+		}
+		check.noteVector(nil)
+	}
 }
 
 // warmed waits until a pool has as many connections as its min.

@@ -16,9 +16,10 @@ import (
 // counters of the callers it served: they live here, and not in one shared
 // place, because only the holder writes them and so nothing contends.
 type socket struct {
-	net.Conn
-	pool *Pool
-	gen  *generation
+	net.Conn          // as the user's AfterNetConnect may have wrapped it
+	dialled  net.Conn // the same without
+	pool     *Pool
+	gen      *generation
 
 	acquiredAt atomic.Int64 // when the hold began; 0: not held by a caller; below: see short
 	closedAt   atomic.Int64 // 0: open
@@ -140,14 +141,17 @@ func (s *socket) Close() error {
 	s.mu.Unlock()
 
 	s.pool.budget.closing.Go(func() {
-		if c, ok := s.Conn.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
-			_ = s.Conn.SetDeadline(time.Now().Add(lingerTimeout))
+		if c, ok := s.dialled.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+			// Not by a deadline: a tunnel's connection may have none.
+			enough := time.AfterFunc(lingerTimeout, func() { _ = s.dialled.Close() })
+			_ = s.dialled.SetDeadline(time.Now().Add(2 * lingerTimeout)) // instead of one long past, which a canceled query set
 			var rest [512]byte
 			for {
-				if _, err := s.Conn.Read(rest[:]); err != nil {
+				if _, err := s.dialled.Read(rest[:]); err != nil {
 					break
 				}
 			}
+			enough.Stop()
 		}
 		_ = s.Conn.Close()
 		s.pool.ledger.remove(s)
@@ -190,11 +194,17 @@ func (s *socket) releasePermitWhenGone() {
 	s.mu.Unlock()
 	if gone {
 		s.pool.gate.release()
+		return
 	}
+	// pgx closes it within closeTimeout, or never where a deadline does not end a read.
+	time.AfterFunc(closeTimeout+lingerTimeout, func() { _ = s.Close() })
 }
 
+// NetConn is the network connection beneath, as a *tls.Conn tells it.
+func (s *socket) NetConn() net.Conn { return s.Conn }
+
 // socketKey is where a connection's custom data holds its socket, for when the
-// user's AfterNetConnect has wrapped the network connection.
+// user's AfterNetConnect has wrapped TLS.
 const socketKey = "autotune.socket"
 
 // socketOf finds the socket beneath a connection: two type assertions, where a

@@ -60,10 +60,13 @@ func (c connector) connect(ctx context.Context) (driver.Conn, error) {
 		conn, err = stdlib.GetPoolConnector(gen.pool, c.opts...).Connect(ctx)
 		return err
 	}
+	ended := false
+	defer p.unlessEnded(&ended)
 	gen := p.enter()
-	err = acquire(gen)
-	gen.leave()
-	if err = p.connectAgain(ctx, gen, err, acquire); err != nil {
+	err = gen.use(acquire)
+	err = p.connectAgain(ctx, gen, err, acquire)
+	ended = true
+	if err != nil {
 		p.notConnected(ctx)
 		return nil, p.timedOut(parent, ctx, err)
 	}

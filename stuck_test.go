@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/pgtest"
@@ -31,6 +32,11 @@ func TestHooksThatNeedTheCallersContextSeeCallersOnly(t *testing.T) {
 		"PrepareConn that panics": func(c *autotune.Config) {
 			c.Pool.PrepareConn = func(ctx context.Context, _ *pgx.Conn) (bool, error) {
 				return ctx.Value(tenant{}).(bool), nil
+			}
+		},
+		"ShouldPing that panics": func(c *autotune.Config) {
+			c.Pool.ShouldPing = func(ctx context.Context, _ pgxpool.ShouldPingParams) bool {
+				return ctx.Value(tenant{}).(bool)
 			}
 		},
 		"BeforeAcquire": func(c *autotune.Config) {
@@ -101,6 +107,35 @@ func TestPairedHooksStayPairs(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// Servers of HTTP catch a handler's panic and go on, and so must the pool.
+func TestAPanicInAnAcquireCostsNoPermitAndNoSwap(t *testing.T) {
+	leakFree(t)
+	p := open(t, pgtest.DSN(t), 3, func(c *autotune.Config) {
+		c.DrainTimeout, c.SwapTimeout = time.Millisecond, time.Second
+	})
+	panics := func(f func()) {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		f()
+	}
+	for range 3 {
+		//lint:ignore SA1012 what a caller may do
+		panics(func() { _, _ = p.Acquire(nil) })
+	}
+	hold(t, p, 3)()
+	if s := p.Snapshot(); s.InUse != 0 || s.Failed != 3 {
+		t.Errorf("%d in use, %d failed", s.InUse, s.Failed)
+	}
+	for size := 3; size > 0; size-- {
+		if err := p.Resize(within(t), autotune.Size{Max: size}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // A goodbye that hangs holds up its own connection, and nobody else.

@@ -157,7 +157,7 @@ func (p *Pool) reopen(gen *generation) {
 	pause.InitialInterval = 20 * time.Millisecond // the token of the failed check is back within a few
 	pause.MaxInterval = 30 * time.Second          // a password that is refused again and again locks accounts out
 	for {
-		err := gen.probe(ctx)
+		err := gen.probe(ctx, p.cfg.SwapTimeout)
 		open := gen.pool.Stat().TotalConns()
 		if err == nil || errors.Is(err, errNoBudget) && (open > left || int64(open) >= p.gate.limit.Load()) {
 			return // it works, or did for a caller, or there is a connection for every permit
@@ -172,9 +172,13 @@ func (p *Pool) reopen(gen *generation) {
 	}
 }
 
-// probe opens a connection as the generation would, beside it, and closes it.
-func (g *generation) probe(ctx context.Context) error {
+// probe opens a connection as the generation would, beside it, and closes it. Who
+// answers to nothing is given up after the timeout.
+func (g *generation) probe(ctx context.Context, timeout time.Duration) error {
 	cfg := g.pool.Config()
+	if cfg.ConnConfig.ConnectTimeout <= 0 {
+		cfg.ConnConfig.ConnectTimeout = timeout
+	}
 	if err := cfg.BeforeConnect(ctx, cfg.ConnConfig); err != nil {
 		return err
 	}
@@ -192,7 +196,7 @@ func (p *Pool) closeIdle(ctx context.Context, from *generation) *socket {
 	if from.pool.Stat().IdleConns() == 0 {
 		return nil
 	}
-	conn, err := p.acquireForItself(ctx, from)
+	conn, err := p.acquireForItself(context.WithValue(ctx, toBeClosed{}, true), from)
 	if err != nil {
 		return nil // a caller was quicker, and another could not be opened
 	}

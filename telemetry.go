@@ -2,7 +2,6 @@ package autotune
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -179,8 +178,8 @@ func (t *telemetry) readFacts(ctx context.Context, reader *pgstat.Reader, w *wor
 // noteVector records what a check of pgvector said. A loss is news; so is the
 // return.
 func (t *telemetry) noteVector(err error) {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return // says nothing about pgvector
+	if err != nil && !pgstat.TellsOfVector(err) {
+		return
 	}
 	t.mu.Lock()
 	v := &t.vector

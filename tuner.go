@@ -145,6 +145,9 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 		return next
 	}
 	w := t.telemetry.refresh(ctx)
+	if t.pool.closed() { // meanwhile
+		return next
+	}
 	obs = t.observer.observe(&w)
 	obs.Frozen = t.frozen.Load()
 	state, d := controller.Step(t.cfg, t.state, obs)

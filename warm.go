@@ -154,6 +154,10 @@ func (p *Pool) acquireForItself(ctx context.Context, gen *generation) (*pgxpool.
 // ownAcquire is where an acquire of the pool itself notes when it got a connection.
 type ownAcquire struct{}
 
+// toBeClosed marks an acquire that wants a connection to close it, which need not
+// answer: of a server that is gone least of all.
+type toBeClosed struct{}
+
 // forCallersOnly keeps the hooks of the user that run between getting a connection and
 // giving it to a caller, and when it comes back, from acquires without a caller, as
 // pgxpool does: such a hook may want what only the context of a caller has, a tenant
@@ -165,6 +169,13 @@ func forCallersOnly(cfg *pgxpool.Config) {
 			*got = time.Now()
 		}
 		return ok
+	}
+	ping := cfg.ShouldPing
+	cfg.ShouldPing = func(ctx context.Context, c pgxpool.ShouldPingParams) bool {
+		if ping != nil && !own(ctx) {
+			return ping(ctx, c)
+		}
+		return c.IdleDuration > time.Second && ctx.Value(toBeClosed{}) == nil // as pgxpool
 	}
 	if hook := cfg.PrepareConn; hook != nil {
 		cfg.PrepareConn = func(ctx context.Context, c *pgx.Conn) (bool, error) {

@@ -105,7 +105,11 @@ const stamp = "20060102T150405.000000000Z"
 // begin puts the newest file, if there is one, among the older ones and begins an
 // empty one in its place. mu is held, or f is not shared yet.
 func (f *File) begin() error {
-	if info, err := os.Stat(f.path); err == nil && info.Size() > 0 {
+	info, err := os.Stat(f.path)
+	if err == nil && info.IsDir() {
+		return fmt.Errorf("journal: %s is a folder; name a file in it", f.path)
+	}
+	if err == nil && info.Size() > 0 {
 		extension := filepath.Ext(f.path)
 		name := strings.TrimSuffix(f.path, extension) + "-" + time.Now().UTC().Format(stamp) + extension
 		if err := os.Rename(f.path, name); err != nil {
@@ -165,7 +169,7 @@ func (f *File) older() (paths []string) {
 	entries, _ := os.ReadDir(filepath.Dir(f.path)) // sorted by name; what cannot be read is not removed
 	for _, entry := range entries {
 		rest, ok := strings.CutPrefix(entry.Name(), prefix)
-		if _, err := time.Parse(stamp, strings.TrimSuffix(rest, extension)); ok && err == nil && strings.HasSuffix(rest, extension) {
+		if _, err := time.Parse(stamp, strings.TrimSuffix(rest, extension)); ok && err == nil && strings.HasSuffix(rest, extension) && !entry.IsDir() {
 			paths = append(paths, filepath.Join(filepath.Dir(f.path), entry.Name()))
 		}
 	}

@@ -245,6 +245,13 @@ func TestAJournalThatCannotBeKeptSaysWhatToDo(t *testing.T) {
 	if _, err := journal.Open(filepath.Join(t.TempDir(), "j"), journal.Options{MaxBytes: 100}); err == nil || !strings.Contains(err.Error(), "at least 4096") {
 		t.Errorf("of 100 bytes: %v", err)
 	}
+	folder := t.TempDir()
+	if _, err := journal.Open(folder, journal.Options{}); err == nil || !strings.Contains(err.Error(), "is a folder; name a file in it") {
+		t.Errorf("a folder: %v", err)
+	}
+	if _, err := os.Stat(folder); err != nil {
+		t.Errorf("the folder: %v", err)
+	}
 	f, err := journal.Open(filepath.Join(t.TempDir(), "j"), journal.Options{})
 	if err != nil {
 		t.Fatal(err)

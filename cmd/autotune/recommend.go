@@ -246,6 +246,9 @@ func (o *recommendOptions) write(s *session, a *advice.Advice) error {
 			Check *verdict `json:"check,omitempty"`
 		}{a, sizes.judge(a)})
 	}
+	if n := len(a.Applications); a.Question.Filter.Any() && n > 1 && a.Batch == nil {
+		fmt.Fprintf(s.stderr, "autotune: this is the size of %d applications together; ask about one with --application, --user or --database\n", n)
+	}
 	if !a.Size.Known && a.Batch == nil {
 		return fmt.Errorf("there is no size to write: %s", strings.Join(a.Size.Why, " "))
 	}

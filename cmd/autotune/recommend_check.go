@@ -93,7 +93,7 @@ func (c checked) tell(a *advice.Advice, w io.Writer) error {
 	if !v.Fits {
 		answer = "no"
 	}
-	fmt.Fprintf(w, "autotune: %s: %s\n", answer, text)
+	fmt.Fprintf(w, "autotune: %s: %s, for %s\n", answer, text, a.Question.Filter)
 	if !v.Fits {
 		return errNo
 	}

@@ -45,16 +45,7 @@ func (r *recommendation) item(label, format string, args ...any) {
 // headline is the answer itself and why.
 func (r *recommendation) headline() {
 	a, z := r.a, r.a.Size
-	who := "all clients of the server"
-	if f := a.Question.Filter; !f.Any() {
-		var parts []string
-		for _, p := range []struct{ what, name string }{{"application", f.Application}, {"user", f.Role}, {"database", f.Database}} {
-			if p.name != "" {
-				parts = append(parts, p.what+" "+p.name)
-			}
-		}
-		who = strings.Join(parts, ", ")
-	}
+	who := a.Question.Filter.String()
 	if z.Known {
 		r.line("%s", r.style.bold(fmt.Sprintf("max %d, min %d  for %s", z.Max, z.Min, cut(who, 50))))
 		if n := a.Question.Instances; n > 1 {
@@ -170,19 +161,27 @@ func (r *recommendation) applications() {
 	if len(r.a.Applications) < 2 {
 		return
 	}
-	const row = "  %-30s %-12s %6s %7s %8s %6s"
-	r.line("\n%s", r.style.bold(fmt.Sprintf(row, "application", "user", "open", "in use", "of CPU", "max")))
+	r.line("\n%s", r.style.bold("  "+applicationTitle))
 	for _, x := range r.a.Applications {
-		name := x.Application
-		if name == "" {
-			name = "(no name)"
-		}
-		most := "?"
-		if x.Max > 0 {
-			most = fmt.Sprint(x.Max)
-		}
-		r.line(row, cut(name, 30), cut(x.Role, 12), fmt.Sprintf("%.1f", x.Open), fmt.Sprintf("%.1f", x.InUse), fmt.Sprintf("%.0f %%", 100*x.Share), most)
+		r.line("  "+applicationColumns, applicationRow(x)...)
 	}
+}
+
+const applicationColumns = "%-30s %-12s %6s %7s %8s %6s"
+
+var applicationTitle = fmt.Sprintf(applicationColumns, "application", "user", "open", "in use", "of CPU", "max")
+
+// applicationRow is who it is, open, in use, of CPU, and max.
+func applicationRow(x advice.Application) []any {
+	name := x.Application
+	if name == "" {
+		name = "(no name)"
+	}
+	most := "?"
+	if x.Max > 0 {
+		most = fmt.Sprint(x.Max)
+	}
+	return []any{cut(name, 30), cut(x.Role, 12), fmt.Sprintf("%.1f", x.Open), fmt.Sprintf("%.1f", x.InUse), fmt.Sprintf("%.0f %%", 100*x.Share), most}
 }
 
 // capacity is what the server can use, and the walls.

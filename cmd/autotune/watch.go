@@ -226,10 +226,10 @@ func watched(a *advice.Advice) []string {
 	lines := []string{
 		decisionLine(a),
 		fmt.Sprintf("today %d open, in use %.1f (p99 %.0f) %s  %s transactions/s", a.Today.Open, a.Demand.Mean, a.Demand.P99, sparkline(each, 8), perS),
-		fmt.Sprintf("%-30s %-12s %6s %7s %8s %6s", "application", "user", "open", "in use", "of CPU", "max"),
+		applicationTitle,
 	}
 	for _, x := range a.Applications[:min(8, len(a.Applications))] {
-		lines = append(lines, fmt.Sprintf("%-30s %-12s %6.1f %7.1f %7.0f%% %6d", cut(x.Application, 30), cut(x.Role, 12), x.Open, x.InUse, 100*x.Share, x.Max))
+		lines = append(lines, fmt.Sprintf(applicationColumns, applicationRow(x)...))
 	}
 	return append(lines, fmt.Sprintf("looking for %.0f s, at %.2f %% of a core; end with Ctrl-C", a.Seen.Seconds, 100*a.Seen.Cost))
 }

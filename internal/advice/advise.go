@@ -26,6 +26,8 @@ type Advice struct {
 	Batch     *Batch `json:"batch,omitempty"`
 	Guideline int    `json:"guideline"` // what the vector-count rule says for max
 	Today     Today  `json:"today"`
+	// Databases are those in which somebody was found whom the question is about.
+	Databases []string `json:"databases"`
 
 	Demand       Demand        `json:"demand"`
 	Supply       Supply        `json:"supply"`
@@ -115,12 +117,13 @@ func Advise(q Question, r *Recording) *Advice {
 	server := tallyOf(r.Samples, func(g *pgstat.Group) bool { return !isClient(g) })
 	databases := databasesOf(r.Samples, q.Filter)
 	shared := others(r.Samples, databases, q.Filter) > othersShare*subject.mean.inUse()
+	a.Databases = append([]string{}, databases...)
 	a.see(subject, r, databases, shared)
 
 	cores, source := coresOf(q, r)
 	everybody := tallyApplications(r.Samples)
 	apps := slices.DeleteFunc(slices.Clone(everybody), func(x application) bool {
-		return !q.Filter.picks(&pgstat.Group{Application: x.name, Role: x.role, Database: x.database})
+		return !q.Filter.Picks(x.name, x.role, x.database)
 	})
 	a.Demand = demandOf(subject)
 	a.Demand.Clipped = clipped(apps)

@@ -1,6 +1,7 @@
 package advice
 
 import (
+	"strings"
 	"time"
 
 	"github.com/pgautotune/autotune/internal/pgstat"
@@ -49,9 +50,26 @@ type Filter struct {
 // Any tells whether the filter picks every client.
 func (f Filter) Any() bool { return f == Filter{} }
 
-func (f Filter) picks(g *pgstat.Group) bool {
-	return (f.Application == "" || f.Application == g.Application) &&
-		(f.Role == "" || f.Role == g.Role) && (f.Database == "" || f.Database == g.Database)
+// Picks tells whether an application is asked about.
+func (f Filter) Picks(application, role, database string) bool {
+	return (f.Application == "" || f.Application == application) &&
+		(f.Role == "" || f.Role == role) && (f.Database == "" || f.Database == database)
+}
+
+func (f Filter) picks(g *pgstat.Group) bool { return f.Picks(g.Application, g.Role, g.Database) }
+
+// String is who is asked about, in words.
+func (f Filter) String() string {
+	if f.Any() {
+		return "all clients of the server"
+	}
+	var parts []string
+	for _, p := range []struct{ what, name string }{{"application", f.Application}, {"user", f.Role}, {"database", f.Database}} {
+		if p.name != "" {
+			parts = append(parts, p.what+" "+p.name)
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Question is what is asked about a recording.

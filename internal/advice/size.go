@@ -65,6 +65,9 @@ const (
 	clippedShare = 0.2
 	// saturatedShare of the time with all cores busy is a saturated server.
 	saturatedShare = 0.5
+	// leastCores of a server: where fewer compute on average, its cores are not busy
+	// most of the time, however many there are.
+	leastCores = 2
 	// hiddenMost is the share of the connections that may be hidden: beyond it most
 	// of the demand was not seen.
 	hiddenMost = 0.5
@@ -98,11 +101,16 @@ func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
 		z.Rule, span = ByKnee, s.KneePart
 		z.Why = append(z.Why, kneeWhy(z, d, s))
 	case z.Clipped: // cores unknown
-		z.Rule, span = ByDemand, Span{int(math.Max(1, math.Ceil(t.mean.inUse()-t.mean.Computing))), up(d.P99), min(allowed.High, max(up(d.Peak)*2, mostKnee))}
+		z.Rule, span = ByDemand, Span{unqueued(t), up(d.P99), min(allowed.High, max(up(d.Peak)*2, mostKnee))}
 		z.Why = append(z.Why, "Every open connection was in use, and the server's cores are unknown: whether more would be served faster or only queue inside the server cannot be seen from here. The size of today is kept.")
 	default:
 		z.Rule, span = ByDemand, demandSpan(d)
-		z.Why = append(z.Why, fmt.Sprintf("In use at once: half of the time at most %.0f, 99 %% of it at most %.0f, never more than %.0f. The server kept up, so demand decides, with a third above it for bursts.", d.Median, d.P99, d.Peak))
+		kept := "The server kept up, so demand decides, with a third above it for bursts."
+		if coresInDoubt(s) {
+			span.Lower = min(span.Lower, unqueued(t))
+			kept = fmt.Sprintf("Demand decides, with a third above it for bursts. But %.1f backends compute or want to: whether the server's cores keep up, or callers queue for them inside it, cannot be told without their number.", s.Computing)
+		}
+		z.Why = append(z.Why, fmt.Sprintf("In use at once: half of the time at most %.0f, 99 %% of it at most %.0f, never more than %.0f. %s", d.Median, d.P99, d.Peak, kept))
 		if over := overKnee(s, t); over && span.Target > s.KneePart.Target {
 			span = Span{s.KneePart.Lower, s.KneePart.Target, max(span.Target, s.KneePart.Upper)}
 			z.Rule = ByKnee
@@ -123,6 +131,15 @@ func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
 	}
 	z.Confidence = confidence(z, d, s, t, seen)
 	return z
+}
+
+// coresInDoubt tells whether the server may be saturated without it being seen.
+func coresInDoubt(s Supply) bool { return s.Cores == 0 && s.Computing > leastCores }
+
+// unqueued is how many connections are in use if as many as can be of those that
+// compute or want to queue for cores.
+func unqueued(t *tally) int {
+	return max(1, up(t.mean.inUse()-math.Max(0, t.mean.Computing-leastCores)))
 }
 
 func kneeWhy(z Size, d Demand, s Supply) string {
@@ -186,7 +203,7 @@ func confidence(z Size, d Demand, s Supply, t *tally, seen Seen) Confidence {
 	if seen.Seconds < 20 || seen.Samples < 100 {
 		grade++
 	}
-	if t.mean.Unknown > 0.1*t.mean.open() {
+	if t.mean.Unknown > 0.1*t.mean.open() || coresInDoubt(s) {
 		grade = len(grades) - 1
 	}
 	if z.Rule == ByKnee && float64(z.Max) > 4*d.Peak { // far from what was seen

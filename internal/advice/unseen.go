@@ -45,7 +45,7 @@ func experiment(a *Advice) string {
 	switch {
 	case z.Rule == ByMeasured:
 		return ""
-	case a.Supply.Cores == 0 && z.Clipped:
+	case z.Rule == ByDemand && (a.Supply.Cores == 0 && z.Clipped || coresInDoubt(a.Supply)):
 		return "Tell the cores with --server-cpus. Or s" + set + a.steps(z.Max/2, z.Max, z.Max*2, z.Max*4) + how
 	case z.Rule == ByKnee || z.Rule == ByLocks:
 		return "S" + set + a.steps(z.Lower/2, z.Lower, z.Max, z.Upper, z.Upper*3) + how

@@ -255,10 +255,23 @@ func vectorError(version, schema string, usable bool, err error) error {
 	return fmt.Errorf("pgvector %s is installed, but does not work: %w", version, err)
 }
 
+// errDistance is a library that computes something else.
+var errDistance = errors.New("a wrong distance")
+
+// TellsOfVector tells whether the error of [CheckVector] is about pgvector: not that of
+// a lost connection, a timeout, a lock, or a server that is in want of something.
+func TellsOfVector(err error) bool {
+	if errors.Is(err, ErrNoVector) || errors.Is(err, errDistance) {
+		return true
+	}
+	answer, ok := refused(err)
+	return ok && answer.Code != queryCanceled && answer.Code != lockNotAvailable && !strings.HasPrefix(answer.Code, "53") && !strings.HasPrefix(answer.Code, "57P")
+}
+
 func checkDistance(version string, got float64) error {
 	want := math.Sqrt(27) // three times 3²
 	if math.Abs(got-want) > 1e-9 {
-		return fmt.Errorf("pgvector %s is installed, but computes %v for the distance of [1,2,3] and [4,5,6], which is %v", version, got, want)
+		return fmt.Errorf("pgvector %s is installed, but computes %w: %v between [1,2,3] and [4,5,6], which is %v", version, errDistance, got, want)
 	}
 	return nil
 }

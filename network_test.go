@@ -1,0 +1,158 @@
+package autotune_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/pgtest"
+)
+
+// mutable is a network connection that goes silent, as one does whose other end has
+// lost its power: nothing comes through, and nobody hangs up.
+type mutable struct {
+	*net.TCPConn
+	silent   *atomic.Bool
+	timeless bool // it knows no deadlines, as those of SSH tunnels
+}
+
+func (m *mutable) Read(b []byte) (int, error) {
+	for {
+		if n, err := m.TCPConn.Read(b); err != nil || !m.silent.Load() {
+			return n, err
+		}
+	}
+}
+
+func (m *mutable) Write(b []byte) (int, error) {
+	if m.silent.Load() {
+		return len(b), nil
+	}
+	return m.TCPConn.Write(b)
+}
+
+func (m *mutable) CloseWrite() error {
+	if m.silent.Load() {
+		return nil
+	}
+	return m.TCPConn.CloseWrite()
+}
+
+func (m *mutable) SetDeadline(at time.Time) error {
+	if m.timeless {
+		return errors.New("deadline not supported")
+	}
+	return m.TCPConn.SetDeadline(at)
+}
+
+// throughMutable makes a pool dial connections that go silent with silent.
+func throughMutable(c *autotune.Config, silent *atomic.Bool, timeless bool) {
+	dial := c.Pool.ConnConfig.DialFunc
+	c.Pool.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &mutable{conn.(*net.TCPConn), silent, timeless}, nil
+	}
+}
+
+// After a failover the old server does not answer, and its connections fill the budget.
+// They have been idle for so long that a caller would have them pinged.
+func TestReconfigureLeavesAServerThatHasGoneSilent(t *testing.T) {
+	leakFree(t)
+	var silent atomic.Bool
+	p := open(t, pgtest.DSN(t), 2, func(c *autotune.Config) {
+		throughMutable(c, &silent, false)
+		c.SwapTimeout = 4 * time.Second // the old connections leave 2 s after they were closed
+	})
+	hold(t, p, 2)()
+	<-time.After(1100 * time.Millisecond) // until pgxpool takes an idle connection for doubtful
+	silent.Store(true)
+	if err := p.Reconfigure(within(t), func(c *pgxpool.Config) error {
+		c.ConnConfig.DialFunc = (&net.Dialer{}).DialContext
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Ping(within(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAConnectionWithoutDeadlinesDoesNotKeepItsTokenForEver(t *testing.T) {
+	leakFree(t)
+	var silent atomic.Bool
+	p := open(t, pgtest.DSN(t), 1, func(c *autotune.Config) { throughMutable(c, &silent, true) })
+	hold(t, p, 1)()
+	silent.Store(true)
+	closes(t, p)
+}
+
+// A hook that sets options of the socket gets the socket, and may wrap it.
+func TestAfterNetConnectGetsTheConnectionThatWasDialled(t *testing.T) {
+	leakFree(t)
+	var silent atomic.Bool
+	p := open(t, pgtest.DSN(t), 1, func(c *autotune.Config) {
+		c.Pool.ConnConfig.AfterNetConnect = func(_ context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
+			return &mutable{conn.(*net.TCPConn), &silent, false}, nil
+		}
+	})
+	for range 2 {
+		c, err := p.Acquire(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		beneath, ok := c.Conn().PgConn().Conn().(interface{ NetConn() net.Conn })
+		if !ok {
+			t.Fatal("the connection beneath cannot be reached")
+		} else if _, ok := beneath.NetConn().(*mutable); !ok {
+			t.Errorf("beneath is a %T", beneath.NetConn())
+		}
+		mustExec(t, c, "select 1")
+		c.Release()
+		p.Reset() // its token comes back
+	}
+}
+
+// The configuration of a connection is good for another one beside the pool, which is
+// none of the pool's.
+func TestAConnectionMadeFromThatOfAnotherIsNotThePools(t *testing.T) {
+	leakFree(t)
+	p := open(t, pgtest.DSN(t), 1)
+	c, err := p.Acquire(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Release()
+	beside, err := pgx.ConnectConfig(within(t), c.Conn().Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = beside.Close(context.Background()) }()
+	both := make(chan error)
+	for _, conn := range []*pgx.Conn{c.Conn(), beside} {
+		go func() {
+			var err error
+			for range 100 {
+				_, e := conn.Exec(t.Context(), "select 1")
+				err = errors.Join(err, e)
+			}
+			both <- err
+		}()
+	}
+	if err := errors.Join(<-both, <-both); err != nil {
+		t.Error(err)
+	}
+	if n := p.Snapshot().Connects; n != 1 {
+		t.Errorf("%d connects", n)
+	}
+}
