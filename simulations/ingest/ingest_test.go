@@ -86,7 +86,7 @@ func TestEachFormatIsFoundOutAndImported(t *testing.T) {
 			nil, "t_s,dur_s,active,limit,rate_rps,waiting\n0,10,3,8,5,2\n10,10,4,9,,\n"},
 		{"Prometheus, a histogram's count", `{"status":"success","data":{"resultType":"matrix","result":[
 {"metric":{"__name__":"q_count"},"values":[[1700000000,"100"],[1700000010,"150"]]}]}}`, Options{Columns: "arrivals=q_count"}, "prometheus",
-			nil, "t_s,dur_s,arrivals\n0,0,50\n"},
+			nil, "t_s,dur_s,arrivals\n0,10,50\n"},
 		{"PgBouncer's log", "x\n2026-03-01 12:01:00.500 UTC [7] LOG stats: 5 xacts/s, 9 queries/s, 0 client parses/s, in 1 B/s, out 2 B/s, xact 1200 us, query 300 us, wait 4 us\n2026-03-01 12:02:00.500 UTC [7] LOG stats: 0 xacts/s, 0 queries/s, in 1 B/s, out 2 B/s, xact 0 us, query 0 us, wait 0 us\n", Options{}, "pgbouncer",
 			[]string{`"t0":"2026-03-01T12:00:00.5Z"`}, "t_s,dur_s,rate_rps,service_ms_mean,wait_ms_mean\n0,60,5,1.2,\n60,60,0,,\n"},
 		{"PgBouncer under \\watch", watched, Options{}, "pgbouncer", []string{`"t0":"2026-03-01T12:00:00Z"`},
@@ -334,6 +334,8 @@ func FuzzImport(f *testing.F) {
 		f.Add([]byte(seed), uint8(i), "t_s=a,service_ms=b:us")
 		f.Add([]byte(seed), uint8(255), "")
 	}
+	f.Add([]byte(matrixOf(seriesOf("a_total", "1", "", "", "9", "7"), seriesOf("a_total", "2", "3"))), uint8(2), "arrivals=a_total,wait_ms_mean=a_total:gauge,limit=a_total:gauge")
+	f.Add([]byte(spans(aSpan(11, "x", "02", "01"), aSpan(10, "batch start", "01", ""))), uint8(3), "")
 	f.Fuzz(func(t *testing.T, b []byte, format uint8, columns string) {
 		o := Options{Columns: columns}
 		if int(format) < len(names) {
