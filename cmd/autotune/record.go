@@ -64,7 +64,7 @@ A pool that has autotune inside is recorded by its journal: convert that.`,
 			fs.StringVar(&f.database, "database", "", "`name` of the database to count (default that of the connection)")
 			fs.StringArrayVar(&f.from, "from", nil, "`file` to convert instead, - for stdin; again for further ones")
 			fs.StringVar(&f.format, "format", ingest.Auto, "what it is, one of the `names` above, or auto")
-			fs.StringVar(&f.columns, "columns", "", "which column is what, `map` of a CSV or of Prometheus metrics (NAME:counter or NAME:gauge where a name does not tell)")
+			fs.StringVar(&f.columns, "columns", "", "which column is what, `map` of a CSV or of Prometheus metrics (NAME:counter, NAME:gauge, or NAME:s for times in seconds, where a name does not tell)")
 			fs.StringVarP(&f.out, "out", "o", "", "`file` to write, which must not exist yet")
 			addOutput(fs, &f.output)
 			for _, name := range []string{"from", "out"} {

@@ -17,7 +17,8 @@ const httpNote = "A row is a request to the proxy, not a query: scale by fan-out
 //	[%START_TIME%] "%REQ(:METHOD)% …" %RESPONSE_CODE% %RESPONSE_FLAGS%
 //	%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% …
 //
-// with durations in ms. Its JSON has the same fields by name.
+// with durations in ms. Its JSON has the same fields by name. A TCP proxy writes the
+// same format, of connections: without a method, with a code of 0.
 var envoyLine = regexp.MustCompile(`^\[(\d{4}-\d\d-\d\dT[^\]]+)\] "(\S+)[^"]*" (\d+) \S+(?: \S+)*? (\d+) (\d+) (\d+) (\d+|-)(?: |$)`)
 
 func isEnvoy(head string) bool {
@@ -30,9 +31,13 @@ func readEnvoy(in *input, out *sink) error {
 	out.begin(trace.Header{Kind: trace.Events, ServiceKind: trace.Observed, OpenLoop: &open, QuantumS: 0.001, Source: "Envoy access log"},
 		[]string{"t_s", "service_ms", "class", "status"})
 	out.note(httpNote)
-	var used int64
+	var used, connections int64
 	for text, err := in.next(); err == nil; text, err = in.next() {
 		at, e, why := envoyRequest(text)
+		if why == tcpConnection {
+			connections++
+			continue
+		}
 		if why != "" {
 			in.skip(why)
 			continue
@@ -45,8 +50,18 @@ func readEnvoy(in *input, out *sink) error {
 	if err := in.rest(); err != nil {
 		return err
 	}
+	switch {
+	case connections > 0 && used == 0:
+		return in.problem("no line is of a request: %d are each of %s, and say how long it lasted", connections, tcpConnection)
+	case connections > 0:
+		out.note("%d lines were left out, each of %s.", connections, tcpConnection)
+	}
 	return in.skipped(out, used)
 }
+
+// tcpConnection is why a line is left out that says nothing of requests, however many
+// a log has.
+const tcpConnection = "a TCP connection, not a request"
 
 func envoyRequest(text string) (at int64, e trace.Event, why string) {
 	e = trace.UnknownEvent()
@@ -69,6 +84,9 @@ func envoyRequest(text string) (at int64, e trace.Event, why string) {
 	if !ok {
 		return 0, e, "the start time is not a date"
 	}
+	if none(e.Class) && (none(e.Status) || e.Status == "0") {
+		return 0, e, tcpConnection
+	}
 	if v, ok := number(upstream); ok {
 		e.Service = v
 	} else if v, ok := number(took); ok {
@@ -76,6 +94,9 @@ func envoyRequest(text string) (at int64, e trace.Event, why string) {
 	}
 	return at, e, ""
 }
+
+// none tells a field that Envoy has nothing for.
+func none(field string) bool { return field == "" || field == "-" }
 
 // member is the first of some members as text.
 func member(o map[string]any, names ...string) string {
@@ -95,8 +116,11 @@ func member(o map[string]any, names ...string) string {
 // 1 s and is of the end of the request; so is $msec.
 var (
 	nginxLine  = regexp.MustCompile(`^\S+ \S+ .*?\[(\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "(\S*)[^"]*" (\d{3}) (?:\d+|-)(.*)$`)
-	nginxNamed = regexp.MustCompile(`\b(request_time|rt|upstream_response_time|urt|msec)[=:] ?"?([0-9]+\.[0-9]+)`)
-	nginxTail  = regexp.MustCompile(`" (?:"[^"]*" )?([0-9]+\.[0-9]{3})(?: |$)`)
+	nginxNamed = regexp.MustCompile(`\b(request_time|rt|msec)[=:] ?"?([0-9]+\.[0-9]+)`)
+	// Servers that were asked in turn stand behind commas, those after an internal
+	// redirect behind colons, and - is one that was not.
+	nginxUpstream = regexp.MustCompile(`\b(?:upstream_response_time|urt)[=:] ?"?((?:[0-9]+\.[0-9]+|-)(?:(?:, ?| : )(?:[0-9]+\.[0-9]+|-))*)`)
+	nginxTail     = regexp.MustCompile(`" (?:"[^"]*" )?([0-9]+\.[0-9]{3})(?: |$)`)
 )
 
 func isNginx(head string) bool { return nginxLine.MatchString(firstLine(head)) }
@@ -148,15 +172,13 @@ func nginxRequest(text string) (at int64, e trace.Event, msec bool, why string) 
 		return 0, e, false, "the time is not a date"
 	}
 	e.Class, e.Status = m[2], m[3]
-	whole, upstream, exact := "", "", ""
+	whole, exact := "", ""
 	for _, n := range nginxNamed.FindAllStringSubmatch(m[4], -1) {
 		switch n[1] {
-		case "request_time", "rt":
-			whole = n[2]
 		case "msec":
 			exact = n[2]
 		default:
-			upstream = n[2]
+			whole = n[2]
 		}
 	}
 	if whole == "" {
@@ -171,8 +193,22 @@ func nginxRequest(text string) (at int64, e trace.Event, msec bool, why string) 
 		e.Service = 1000 * v
 		at = max(0, at-nanoseconds(v)) // the stamp is of the end
 	}
-	if v, ok := number(upstream); ok {
+	if v, ok := upstreams(m[4]); ok {
 		e.Service = 1000 * v
 	}
 	return at, e, msec, ""
+}
+
+// upstreams is the time in s that all upstream servers of a request took.
+func upstreams(rest string) (sum float64, ok bool) {
+	m := nginxUpstream.FindStringSubmatch(rest)
+	if m == nil {
+		return 0, false
+	}
+	for _, text := range strings.FieldsFunc(m[1], func(r rune) bool { return strings.ContainsRune(",: ", r) }) {
+		if v, isTime := number(text); isTime {
+			sum, ok = sum+v, true
+		}
+	}
+	return sum, ok
 }

@@ -8,5 +8,6 @@
 // run, to what quantum times were rounded. What it does not know stays unknown.
 //
 // Files: ingest.go is the way of an import, sink.go and superpose.go
-// collect, sort and add up rows, lines.go and times.go read text; every other file is one source.
+// collect, sort and add up rows, lines.go and times.go read text; every other file is one
+// source, but for nested.go, of otel.go, and prometheus_columns.go and prometheus_rows.go.
 package ingest

@@ -86,9 +86,9 @@ func TestEachFormatIsFoundOutAndImported(t *testing.T) {
 			nil, "t_s,dur_s,active,limit,rate_rps,waiting\n0,10,3,8,5,2\n10,10,4,9,,\n"},
 		{"Prometheus, a histogram's count", `{"status":"success","data":{"resultType":"matrix","result":[
 {"metric":{"__name__":"q_count"},"values":[[1700000000,"100"],[1700000010,"150"]]}]}}`, Options{Columns: "arrivals=q_count"}, "prometheus",
-			nil, "t_s,dur_s,arrivals\n0,0,50\n"},
+			nil, "t_s,dur_s,arrivals\n0,10,50\n"},
 		{"PgBouncer's log", "x\n2026-03-01 12:01:00.500 UTC [7] LOG stats: 5 xacts/s, 9 queries/s, 0 client parses/s, in 1 B/s, out 2 B/s, xact 1200 us, query 300 us, wait 4 us\n2026-03-01 12:02:00.500 UTC [7] LOG stats: 0 xacts/s, 0 queries/s, in 1 B/s, out 2 B/s, xact 0 us, query 0 us, wait 0 us\n", Options{}, "pgbouncer",
-			[]string{`"t0":"2026-03-01T12:00:00.5Z"`}, "t_s,dur_s,rate_rps,service_ms_mean,wait_ms_mean\n0,60,5,1.2,0.004\n60,60,0,,\n"},
+			[]string{`"t0":"2026-03-01T12:00:00.5Z"`}, "t_s,dur_s,rate_rps,service_ms_mean,wait_ms_mean\n0,60,5,1.2,\n60,60,0,,\n"},
 		{"PgBouncer under \\watch", watched, Options{}, "pgbouncer", []string{`"t0":"2026-03-01T12:00:00Z"`},
 			"t_s,dur_s,rate_rps,service_ms_mean,wait_ms_mean\n0,10,50,4,0.002\n"},
 		{"nginx: the stamp is of the end", `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET /a?b HTTP/1.1" 200 12 "-" "curl" rt=2.500 urt=1.250` + "\n" + `::1 - bob [01/Mar/2026:12:00:04 +0000] "POST / HTTP/2.0" 500 - "-" "Moz [x] \"y\"" 0.500` + "\n", Options{}, "nginx",
@@ -99,6 +99,8 @@ func TestEachFormatIsFoundOutAndImported(t *testing.T) {
 			[]string{`"quantum_s":1`}, "t_s,service_ms,class,status\n0,500,GET,200\n0.75,500,GET,200\n"},
 		{"Envoy: the stamp is of the begin", `[2026-03-01T12:00:00.250Z] "GET /x HTTP/2" 200 - 154 0 226 100 "10.0.0.1" "a" "b" "c" "d"` + "\n" + `[2026-03-01T12:00:00.000Z] "POST /x HTTP/2" 503 UF via_upstream - "-" 154 0 226 - "10.0.0.1"` + "\n", Options{}, "envoy",
 			[]string{`"open_loop":true`}, "t_s,service_ms,class,status\n0,226,POST,503\n0.25,100,GET,200\n"},
+		{"nginx, several upstream servers", `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=2.000 urt="0.001, 1.250" uct="-"` + "\n" + `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=1.000 urt=-, 0.250 : 0.500` + "\n" + `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=0.500, urt=-` + "\n", Options{}, "nginx",
+			[]string{`"quantum_s":1`}, "t_s,service_ms,class,status\n0,1251,GET,200\n1,750,GET,200\n1.5,500,GET,200\n"},
 		{"Envoy's JSON", `{"start_time":"2026-03-01T12:00:00.250Z","method":"GET","response_code":200,"duration":7}` + "\n", Options{}, "envoy", nil, "t_s,service_ms,class,status\n0,7,GET,200\n"},
 		{"OpenTelemetry", `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeSpans":[{"spans":[
 {"name":"query SELECT","startTimeUnixNano":"1700000001000000000","endTimeUnixNano":"1700000001002500000","attributes":[{"key":"db.system","value":{"stringValue":"postgresql"}}],"status":{"code":2}},
@@ -169,6 +171,7 @@ func TestWhatCannotBeImportedSaysWhere(t *testing.T) {
 		{"Prometheus, two metrics", `{"data":{"resultType":"matrix","result":[{"metric":{"__name__":"a"}},{"metric":{"__name__":"b"}}]}}`, Options{}, "several metrics (a, b); say which"},
 		{"Prometheus, no such metric", `{"data":{"resultType":"matrix","result":[{"metric":{"__name__":"a"}}]}}`, Options{Columns: "rate_rps=c"}, `there is no metric "c"; there are a`},
 		{"Prometheus, no such column", `{"data":{"resultType":"matrix","result":[{"metric":{"__name__":"a"}}]}}`, Options{Columns: "rat=a"}, `intervals have no column "rat"`},
+		{"Envoy, connections alone", `[2026-01-01T00:00:00.000Z] "- - -" 0 - - - "-" 906 1352475 1183563 - "-" "-"` + "\n", Options{}, "file1:1: no line is of a request: 1 are each of a TCP connection"},
 		{"OpenTelemetry, no database", `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x"}]}]}]}`, Options{}, "none of the 1 spans is of a call to PostgreSQL"},
 		{"OpenTelemetry, cut off", `{"resourceSpans":[{`, Options{}, "the document at byte 0 cannot be read as OTLP JSON"},
 		{"OpenTelemetry, times", `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","startTimeUnixNano":"5","endTimeUnixNano":"4","attributes":[{"key":"db.system","value":{"stringValue":"postgresql"}}]}]}]}]}`, Options{}, "which are not times in ns"},
@@ -331,6 +334,8 @@ func FuzzImport(f *testing.F) {
 		f.Add([]byte(seed), uint8(i), "t_s=a,service_ms=b:us")
 		f.Add([]byte(seed), uint8(255), "")
 	}
+	f.Add([]byte(matrixOf(seriesOf("a_total", "1", "", "", "9", "7"), seriesOf("a_total", "2", "3"))), uint8(2), "arrivals=a_total,wait_ms_mean=a_total:gauge,limit=a_total:gauge")
+	f.Add([]byte(spans(aSpan(11, "x", "02", "01"), aSpan(10, "batch start", "01", ""))), uint8(3), "")
 	f.Fuzz(func(t *testing.T, b []byte, format uint8, columns string) {
 		o := Options{Columns: columns}
 		if int(format) < len(names) {

@@ -25,6 +25,9 @@ type export struct {
 
 type span struct {
 	attributed
+	Trace  string      `json:"traceId"`
+	ID     string      `json:"spanId"`
+	Parent string      `json:"parentSpanId"`
 	Name   string      `json:"name"`
 	Start  json.Number `json:"startTimeUnixNano"`
 	End    json.Number `json:"endTimeUnixNano"`
@@ -56,7 +59,7 @@ func (a attributed) attribute(keys ...string) string {
 
 // readOTel takes the spans of database calls: those with a db.system. Spans of
 // waiting for a connection, or of making one, are left out; what they cover is not
-// service.
+// service. So are those within another one ([nest]).
 func readOTel(in *input, out *sink) error {
 	open := true
 	out.begin(trace.Header{Kind: trace.Events, ServiceKind: trace.Observed, OpenLoop: &open, Source: "OpenTelemetry spans"},
@@ -65,6 +68,7 @@ func readOTel(in *input, out *sink) error {
 	limited := &io.LimitedReader{R: in.lines, N: 0}
 	d := json.NewDecoder(limited)
 	taken, others, elsewhere := 0, 0, 0
+	whole := nest{}
 	for {
 		limited.N = maxDocument
 		var doc export
@@ -87,18 +91,32 @@ func readOTel(in *input, out *sink) error {
 						continue
 					}
 					taken++
-					if err := s.add(in, out, rs.Resource.attribute("service.name")); err != nil {
+					at, e, err := s.event(in, rs.Resource.attribute("service.name"))
+					if err != nil {
+						return err
+					}
+					if statementOfBatch(s.Name) {
+						whole.left++
+						continue
+					}
+					if err := whole.add(named(s.Trace, s.ID), named(s.Trace, s.Parent), at, &e, out); err != nil {
 						return err
 					}
 				}
 			}
 		}
 	}
+	if err := whole.flush(out); err != nil {
+		return err
+	}
 	if taken == 0 && others+elsewhere > 0 {
 		return in.problem("none of the %d spans is of a call to PostgreSQL (with the attribute db.system or db.system.name)", others+elsewhere)
 	}
 	if others > 0 {
 		out.note("%d spans that are not of queries were left out.", others)
+	}
+	if whole.left > 0 {
+		out.note("%d spans that are part of another call's, such as the statements of a batch, were left out.", whole.left)
 	}
 	if elsewhere > 0 {
 		out.note("%d spans of other databases were left out.", elsewhere)
@@ -113,25 +131,29 @@ func waiting(name string) bool {
 	return strings.HasPrefix(name, "acquire") || strings.HasSuffix(name, "acquire") || strings.HasSuffix(name, "connect") || strings.HasPrefix(name, "prepare")
 }
 
-func (s *span) add(in *input, out *sink, pool string) error {
-	start, err := strconv.ParseInt(string(s.Start), 10, 64)
+// statementOfBatch tells the spans of otelpgx for a statement of a batch, which end at
+// once, also where that of the batch is missing or far away.
+func statementOfBatch(name string) bool { return strings.HasPrefix(name, "batch query") }
+
+func (s *span) event(in *input, pool string) (at int64, e trace.Event, err error) {
+	start, err1 := strconv.ParseInt(string(s.Start), 10, 64)
 	end, err2 := strconv.ParseInt(string(s.End), 10, 64)
-	if err != nil || err2 != nil || start <= 0 || float64(start) > latest*1e9 || end < start {
-		return in.problem("the span %.60q is from %.30q to %.30q, which are not times in ns", s.Name, s.Start, s.End)
+	if err1 != nil || err2 != nil || start <= 0 || float64(start) > latest*1e9 || end < start {
+		return 0, e, in.problem("the span %.60q is from %.30q to %.30q, which are not times in ns", s.Name, s.Start, s.End)
 	}
-	e := trace.UnknownEvent()
+	e = trace.UnknownEvent()
 	e.Service = float64(end-start) / 1e6
 	e.Class, e.Pool = s.attribute("db.operation.name", "db.operation"), pool
 	if e.Class == "" {
 		e.Class, _, _ = strings.Cut(s.Name, " ")
 	}
-	e.Class = short(e.Class)
+	e.Class = strings.Clone(short(e.Class)) // not to hold the statement that the name may be
 	e.Pool = short(e.Pool)
 	e.Status = "ok"
 	if code := strings.Trim(string(s.Status.Code), `"`); code == "2" || code == "STATUS_CODE_ERROR" {
 		e.Status = "error"
 	}
-	return out.event(start, &e)
+	return start, e, nil
 }
 
 // short keeps a name to what a name is: SQL that came as one would fill the trace.

@@ -68,6 +68,7 @@ func readPgbenchTransactions(in *input, out *sink, text string) error {
 		out.note("Column 7 was taken for the schedule lag of --rate; with --max-tries and without --rate it would be retries.")
 	}
 	out.begin(trace.Header{Kind: trace.Events, ServiceKind: trace.Observed, OpenLoop: &open, Source: "pgbench --log"}, names)
+	counts := numbering{}
 	for err := error(nil); err == nil; text, err = in.next() {
 		f := strings.Fields(text)
 		if len(f) != columns || !isPgbenchTransaction(f) {
@@ -103,8 +104,44 @@ func readPgbenchTransactions(in *input, out *sink, text string) error {
 		if err := out.event(done, &e); err != nil {
 			return err
 		}
+		counts.add(f[0], f[1], out)
 	}
-	return in.rest()
+	if err := in.rest(); err != nil {
+		return err
+	}
+	noteSample(out)
+	return nil
+}
+
+// maxClients bounds the clients whose numbering is followed.
+const maxClients = 1 << 16
+
+// numbering is the number of each client's last transaction. With --sampling-rate
+// lines are left out, and the numbers go on.
+type numbering map[string]int64
+
+func (last numbering) add(client, number string, out *sink) {
+	n, err := strconv.ParseInt(number, 10, 64)
+	before, known := last[client]
+	if err != nil || !known && len(last) == maxClients {
+		return
+	}
+	last[strings.Clone(client)] = n
+	if known && n > before { // else another run began
+		out.followed++
+		out.apart += n - before
+	}
+}
+
+// noteSample tells a sample by the numbers that are missing, in all files so far. A
+// line or two may be missing for other reasons.
+func noteSample(out *sink) {
+	rate := float64(out.followed) / float64(out.apart)
+	if !(rate < 0.99) {
+		return
+	}
+	out.header.SampleRate, _ = strconv.ParseFloat(strconv.FormatFloat(rate, 'g', 3, 64), 64)
+	out.note("Numbers of transactions are missing, as --sampling-rate leaves them out: sample_rate is what is there of them. Without a rate scale of its inverse, a replay has only the load of the sample.")
 }
 
 func readPgbenchAggregate(in *input, out *sink, text string) error {

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -77,7 +78,7 @@ func TestLogsOfTheRealPgbenchAreImported(t *testing.T) {
 	// Two clients in turn: at no time may more than two be served, which stamps
 	// taken for arrivals would break.
 	h, events, _ := read(pgbench(t, dsn, "--client=2", "--jobs=2", "--transactions=40"))
-	if len(events) != 80 || h.OpenLoop == nil || *h.OpenLoop {
+	if len(events) != 80 || h.OpenLoop == nil || *h.OpenLoop || h.SampleRate != 0 {
 		t.Fatalf("%d transactions of 80, %+v", len(events), h)
 	}
 	ends, instant := map[string]float64{}, 0
@@ -102,8 +103,24 @@ func TestLogsOfTheRealPgbenchAreImported(t *testing.T) {
 			waited++
 		}
 	}
-	if h.OpenLoop == nil || !*h.OpenLoop || waited < 10 || math.IsNaN(events[0].Wait) {
+	if h.OpenLoop == nil || !*h.OpenLoop || h.SampleRate != 0 || waited < 10 || math.IsNaN(events[0].Wait) {
 		t.Errorf("%d of %d waited, %+v", waited, len(events), h)
+	}
+
+	h, events, _ = read(pgbench(t, dsn, "--client=1", "--transactions=100", "--rate=1600", "--latency-limit=20"))
+	skipped := 0
+	for _, e := range events {
+		if e.Status == "skipped" {
+			skipped++
+		}
+	}
+	if skipped == 0 || h.SampleRate != 0 {
+		t.Errorf("%d of %d skipped, and a sample rate of %v", skipped, len(events), h.SampleRate)
+	}
+
+	h, events, _ = read(pgbench(t, dsn, "--client=4", "--jobs=2", "--transactions=400", "--sampling-rate=0.25"))
+	if h.SampleRate < 0.18 || h.SampleRate > 0.32 {
+		t.Errorf("%d of 1600, and a sample rate of %v", len(events), h.SampleRate)
 	}
 
 	_, _, intervals := read(pgbench(t, dsn, "--client=2", "--time=3", "--aggregate-interval=1"))
@@ -116,5 +133,35 @@ func TestLogsOfTheRealPgbenchAreImported(t *testing.T) {
 	}
 	if len(intervals) < 2 || n < 20 {
 		t.Errorf("%d intervals, %v transactions", len(intervals), n)
+	}
+}
+
+func TestNumbersThatAreMissingInPgbenchsLogAreASample(t *testing.T) {
+	row := func(client, number int) string {
+		return fmt.Sprintf("%d %d 500 0 1700000001 %06d\n", client, number, number)
+	}
+	rows := func(client int, numbers ...int) (text string) {
+		for _, n := range numbers {
+			text += row(client, n)
+		}
+		return text
+	}
+	for _, c := range []struct {
+		name  string
+		files []string
+		want  float64
+	}{
+		{"all of them", []string{rows(0, 1, 2, 3) + rows(1, 1, 2)}, 0},
+		{"the end of a log", []string{rows(0, 500, 501, 502)}, 0},
+		{"two runs", []string{rows(0, 1, 2, 3, 1, 2, 3)}, 0},
+		{"a quarter", []string{rows(0, 3, 7, 11) + rows(1, 1, 5, 9)}, 0.25},
+		{"two samples, one after the other", []string{rows(0, 40, 240, 60, 160)}, 0.00667},
+		{"a file for each thread", []string{rows(0, 1, 11), rows(1, 3, 33)}, 0.05},
+		{"one line of each client", []string{rows(0, 17) + rows(1, 40)}, 0},
+	} {
+		text, res, err := imported(Options{}, c.files...)
+		if said := strings.Count(strings.Join(res.Notes, "\n"), "sample_rate is"); err != nil || res.Header.SampleRate != c.want || (said == 1) != (c.want > 0) || strings.Contains(text, "sample_rate\":") != (c.want > 0) {
+			t.Errorf("%s: %v, %v, %q", c.name, err, res.Header.SampleRate, res.Notes)
+		}
 	}
 }

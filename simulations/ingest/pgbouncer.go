@@ -20,7 +20,13 @@ import (
 // under \watch, with the time above each table.
 //
 // In transaction pooling a transaction holds a connection, so that it is a request.
+//
+// The wait of the log is the mean of an assignment of a connection since 1.23. Before,
+// it was the µs that all waited in a second. A line does not tell which: parses/s are
+// there since 1.21. So it is believed below the line of the start, which has the
+// version, and in lines with logins, which are newer.
 var (
+	bouncerStart = regexp.MustCompile(`process up: PgBouncer (\d+)\.(\d+)`)
 	bouncerStats = regexp.MustCompile(`^(.*?)\s*(?:\[\d+\] )?(?:LOG )?(?:@\S+ )?stats: (\d+) xacts/s, .*\bxact (\d+) us, query (\d+) us,? wait (?:time )?(\d+) us`)
 	watchStamp   = regexp.MustCompile(`^(?:.*\t)?\s*(\S.*?\d)\s*(?:(AM|PM)\s*)?([A-Z]{3,5})?\s*\(every [0-9.]+s\)\s*$`)
 )
@@ -59,6 +65,7 @@ type bouncer struct {
 	out *sink
 
 	periods []period // of the log
+	means   bool     // its waits are those of an assignment
 
 	stamp   int64          // of the table that is read, ns; 0 unknown
 	columns map[string]int // of it; nil outside of one
@@ -89,7 +96,18 @@ func (b *bouncer) line(text string) error {
 		if len(b.periods) == maxIntervals {
 			return b.in.problem("there are more than %d periods", maxIntervals)
 		}
-		b.periods = append(b.periods, period{end, v[0], v[1] / 1000, v[2] / 1000})
+		wait := v[2] / 1000
+		if !b.means && !strings.Contains(text, " client logins/s,") {
+			wait = math.NaN()
+			b.out.note("How long transactions waited is unknown where the log does not tell that PgBouncer is 1.23 or newer (the line of its start, process up, does): the wait in older logs is no mean. SHOW STATS under \\watch has it of every version.")
+		}
+		b.periods = append(b.periods, period{end, v[0], v[1] / 1000, wait})
+		return nil
+	}
+	if m := bouncerStart.FindStringSubmatch(text); m != nil {
+		major, _ := strconv.Atoi(m[1])
+		minor, _ := strconv.Atoi(m[2])
+		b.means = major > 1 || major == 1 && minor >= 23
 		return nil
 	}
 	if m := watchStamp.FindStringSubmatch(text); m != nil {

@@ -25,6 +25,10 @@ type sink struct {
 	relative bool
 	notes    []string
 
+	// Of a log that may be a sample: how many rows follow another one of their client,
+	// and how many transactions these are apart.
+	followed, apart int64
+
 	events    sorter
 	intervals []trace.Interval // T as the source has it
 }
