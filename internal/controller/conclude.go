@@ -18,7 +18,7 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 		return move{limit: min(max(l.Base, low), high), reason: sizing.Learning}
 	}
 	n := min(max(l.choose(cfg.Objective), low), high)
-	if n < high || l.Knee.Missing != model.MissingAbove { // else it is the wall's, not the load's
+	if l.Knee.Missing != model.MissingAbove { // else it is that of a wall, or of how many asked
 		l.remember(at)
 	}
 	if l.Made > 0 && n >= l.Made {
@@ -128,13 +128,24 @@ func (l *Learner) settle(at time.Duration) move {
 }
 
 // putOff ends the trial of one other limit without a result: the knee is known, and
-// stays. But if the queue went because the other limit serves far more, it is the knee
-// of another curve.
+// stays. But if the queue went because the other limit serves more, the knee is not
+// where it was, or never was. What comes back without a queue counts too: a limit that
+// has served so much can.
 func (l *Learner) putOff(at time.Duration) move {
 	l.Episode, l.Verify = false, false
-	if t := &l.Current; t.N > l.Base && t.Seconds > 0 && math.Log(t.rate()/l.BestX) > math.Log(farLeast)+2*l.error(t) {
-		l.Known = false
-		return move{limit: t.N, reason: sizing.CapacityChanged}
+	base := l.at(l.Base)
+	for _, t := range [...]*Trial{&l.Current, &l.Lull} {
+		if base == nil || l.Current.N <= l.Base || t.Seconds == 0 {
+			continue
+		}
+		if gain, doubt := l.gain(t, base); gain > 2*doubt {
+			l.Known = false
+			reason := sizing.BelowKnee
+			if gain > math.Log(farLeast) {
+				reason = sizing.CapacityChanged
+			}
+			return move{limit: l.Current.N, reason: reason}
+		}
 	}
 	l.VerifyAt = at + l.VerifyEvery
 	l.OverrunAt = l.VerifyAt

@@ -61,6 +61,7 @@ type Learner struct {
 	Came           float64       // arrivals since then
 	Served         Trial         // what came back since then
 	IdleFor        time.Duration // time without saturation within the current trial
+	Lull           Trial         // what came back meanwhile
 
 	Crowd      Trial         // being gathered while the server may be crowded without a queue
 	CrowdPeak  int           // the most of it in use at once
@@ -243,7 +244,7 @@ func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
 // new connections are open.
 func (l *Learner) try(at time.Duration, n int, service time.Duration, reason sizing.Reason) move {
 	l.Moved, l.BackAt, l.Left = at, at, float64(l.Current.N)
-	l.Current = Trial{N: n}
+	l.Current, l.Lull = Trial{N: n}, Trial{}
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
 	return move{limit: n, reason: reason, soon: fastLook}
@@ -263,6 +264,9 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		// The queue is gone. A short gap may be a lull; a longer one means
 		// that this limit serves the demand, or that the demand is gone.
 		l.IdleFor += w.Elapsed
+		if at-w.Elapsed >= l.From {
+			l.Lull.add(w)
+		}
 		if l.IdleFor > max(time.Second, 3*est.Service) && at > l.From {
 			return l.settle(at)
 		}
@@ -337,6 +341,9 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 		low = max(low, expected)
 	}
 	n := l.next(cfg, low, min(high, max(low, int(callers)-1)), est.Prior)
+	if n == 0 {
+		n = l.forAll(cfg.Objective, int(callers), high)
+	}
 	if n == 0 || l.Trials == maxTrials {
 		return l.conclude(cfg, at, low, high)
 	}
