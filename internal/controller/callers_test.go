@@ -1,10 +1,13 @@
 package controller_test
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/model"
+	"github.com/pgautotune/autotune/internal/sizing"
 )
 
 // Where throughput rises up to the last caller, it ends at a limit for all of them:
@@ -46,5 +49,83 @@ func TestAKneeOfTooFewCallersIsNotRemembered(t *testing.T) {
 		if m := &s.Learn.Memories[i]; m.Trials > 0 {
 			t.Errorf("of a curve that rises as far as it was seen, %d is remembered", m.Knee.N)
 		}
+	}
+}
+
+// An open load of slow requests went up and down between 1 and 16 in use, as many as
+// the limit lets in, each of them served as well as the next. A queue that does not end
+// after that is no reason to let in fewer.
+func TestAQueueLowersNoLimitOnACurveThatStillRises(t *testing.T) {
+	slow := func(n float64) float64 { return n / 9 }
+	for seed := range uint64(30) {
+		top := time.Duration(200 + 10*(seed%10))
+		p := newPlant(slow, 40, 16, 0, seed)
+		var s controller.State
+		p.server.Cores, p.server.Ours = 32, controller.Backends{IO: 12}
+		rng := rand.New(rand.NewPCG(seed, 2))
+		for range 600 {
+			for n := 1; n <= 16; n++ {
+				dt := (1000 - top) * time.Millisecond / 15
+				if n == 16 {
+					dt = top * time.Millisecond
+				}
+				done := int64(0) // Poisson
+				for u := rng.ExpFloat64(); u < slow(float64(n))*dt.Seconds(); u += rng.ExpFloat64() {
+					done++
+				}
+				level := &p.c.Levels[model.LevelOf(n)]
+				level.Time += dt
+				level.Left += done
+				p.c.Completions += done
+				p.c.Arrivals += done
+				p.c.InUseTime += time.Duration(n) * dt
+				p.c.ServiceTime += time.Duration(done) * 9 * time.Second
+				p.c.ServiceTimeSq += float64(done) * 81
+			}
+			p.at += time.Second
+			o := p.observe()
+			o.Gauges.InUse, o.Gauges.Queued, o.Gauges.Peak = 8, 0, 16
+			s, _ = controller.Step(config(), s, o)
+		}
+		p.served = float64(p.c.Completions)
+		p.run(config(), s, 3*time.Minute, func(o controller.Observation, d controller.Decision) {
+			if d.Limit < p.limit && d.Reason == sizing.PastKnee {
+				t.Errorf("at %s the limit went from %d to %d: %s", o.At, p.limit, d.Limit, d.Reason)
+			}
+		})
+	}
+}
+
+// A trial that is cut short because the load has shown its knee by itself leaves no
+// limit behind that was only to be tried.
+func TestATrialCutShortByTheUpsAndDownsGoesBack(t *testing.T) {
+	var s controller.State
+	o := controller.Observation{Gauges: controller.Gauges{Limit: 20, Max: 100}, Server: &controller.Server{}}
+	second := func() (d controller.Decision) {
+		o.At += time.Second
+		o.Counters.Completions += 1000
+		o.Counters.Arrivals += 1000
+		o.Counters.ServiceTime += 10 * time.Second
+		o.Counters.InUseTime += 10 * time.Second
+		o.Counters.ServiceTimeSq += 0.2
+		for n := 1; n <= 20; n++ { // a curve with its top at ten
+			level := &o.Counters.Levels[model.LevelOf(n)]
+			level.Time += 50 * time.Millisecond
+			level.Left += int64(5 * min(n, max(1, 20-n)))
+		}
+		s, d = controller.Step(config(), s, o)
+		o.Gauges.Limit = d.Limit
+		return d
+	}
+	for s.NaturalAt == 0 {
+		if second(); o.At > time.Minute {
+			t.Fatal("the ups and downs show nothing")
+		}
+	}
+	base := o.Gauges.Limit
+	s.Learn.Episode, s.Learn.Base, s.Learn.Current = true, base, controller.Trial{N: 64}
+	s.Limit, o.Gauges.Limit = 64, 64
+	if d := second(); d.Limit != base {
+		t.Errorf("it was at %d, 64 was to be tried, and it stays at %d: %s", base, d.Limit, d.Reason)
 	}
 }
