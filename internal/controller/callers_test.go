@@ -129,3 +129,34 @@ func TestATrialCutShortByTheUpsAndDownsGoesBack(t *testing.T) {
 		t.Errorf("it was at %d, 64 was to be tried, and it stays at %d: %s", base, d.Limit, d.Reason)
 	}
 }
+
+// A step from 16 to 17 gains 6 % on a straight line: still as much as there is to gain.
+func TestASmallLastStepOfAStraightLineIsNoKnee(t *testing.T) {
+	cfg := config()
+	cfg.Ceiling = 17
+	p := newPlant(func(n float64) float64 { return 100 * n }, 60, 4, 0.005, 1)
+	s := p.run(cfg, controller.State{}, 50*time.Second, nil)
+	if k := s.Learn.Knee; k.N != 17 || k.Identified {
+		t.Errorf("at the ceiling of 17 the knee is said to be %+v", k)
+	}
+}
+
+// Connections that a raised limit still has to open are no end of the queue.
+func TestDialingIsNoEndOfTheQueue(t *testing.T) {
+	p := newPlant(func(n float64) float64 { return 100 * n }, 80, 4, 0.01, 1)
+	var s controller.State
+	for p.at < time.Minute {
+		var d controller.Decision
+		s, d = controller.Step(config(), s, p.observe())
+		p.advance(200 * time.Millisecond) // at the old limit: the new ones are being opened
+		if d.Limit > p.limit {
+			p.limit, p.max = d.Limit, d.Max
+			if s, _ = controller.Step(config(), s, p.observe()); !s.Learn.Saturated {
+				t.Fatalf("80 callers, and no queue while the limit goes to %d", p.limit)
+			}
+			return
+		}
+		p.limit, p.max = d.Limit, d.Max
+	}
+	t.Fatal("nothing is tried")
+}

@@ -74,19 +74,19 @@ func (l *Learner) choose(o model.Objective) int {
 	// The highest of several measurements is on the average too high.
 	l.BestX = l.Measured[choice].rate()
 	l.PeakX = math.Max(l.BestX, l.Measured[best].rate()*(1-l.error(&l.Measured[best])))
-	l.Knee = l.interval(choice, best)
+	l.Knee = l.interval(o, choice, best)
 	return l.Knee.N
 }
 
 // interval is the knee with what its trials cannot tell apart: every limit next
-// to it whose throughput is within tolerance and noise of the peak.
-func (l *Learner) interval(choice, best int) model.Knee {
+// to it whose throughput is within what the objective gives and noise of the peak.
+func (l *Learner) interval(o model.Objective, choice, best int) model.Knee {
 	k := model.Knee{N: l.Measured[choice].N, SeenMin: float64(l.Measured[0].N), SeenMax: float64(l.Measured[l.Trials-1].N)}
 	k.Lower, k.Upper = k.N, k.N
 	peak := &l.Measured[best]
 	for i := range l.Trials {
 		t := &l.Measured[i]
-		slack := tolerance + 2*math.Hypot(min(l.error(t), 0.1), min(l.error(peak), 0.1))
+		slack := give(o) + 2*math.Hypot(min(l.error(t), 0.1), min(l.error(peak), 0.1))
 		if t.rate() >= (1-slack)*peak.rate() {
 			k.Lower, k.Upper = min(k.Lower, t.N), max(k.Upper, t.N)
 		}
@@ -95,7 +95,7 @@ func (l *Learner) interval(choice, best int) model.Knee {
 	switch {
 	case l.Trials < 3:
 		k.Identified, k.Missing = false, model.MissingPoints
-	case best == l.Trials-1 && l.Measured[best].rate() > 1.07*l.Measured[best-1].rate():
+	case choice == l.Trials-1 && l.slope() > stillRising: // less would do, else
 		k.Identified, k.Missing = false, model.MissingAbove
 	}
 	return k

@@ -200,9 +200,10 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, 
 	return m
 }
 
-// queue notes since when callers have queued without a break.
+// queue notes since when callers have queued without a break. limit is the one that was
+// filled: where it has just been raised, the one before, because the rest is dialled.
 func (l *Learner) queue(at time.Duration, w window, limit int) {
-	saturated := w.saturated > 0.8 && w.inUse > 0.7*float64(min(limit, w.Limit))
+	saturated := w.saturated > 0.8 && w.inUse > 0.7*float64(limit)
 	if saturated && !l.Saturated {
 		l.SaturatedSince, l.Came, l.Served, l.CallersThen = at-w.Elapsed, 0, Trial{}, 0
 	}
@@ -298,7 +299,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		return stay // still filling up, or still dialling
 	}
 	l.Current.add(w)
-	if !l.done() {
+	if !l.done(cfg.Objective) {
 		return stay
 	}
 	if l.Current.Completions == 0 {
@@ -387,7 +388,7 @@ func (l *Learner) known(at time.Duration, low, high int, service time.Duration) 
 }
 
 // done tells whether the current trial is known well enough.
-func (l *Learner) done() bool {
+func (l *Learner) done(o model.Objective) bool {
 	t := &l.Current
 	enough := trialSlow
 	if l.Trials == 0 {
@@ -400,7 +401,7 @@ func (l *Learner) done() bool {
 		return false
 	}
 	if l.Verify {
-		return l.error(t) < verifyNoise || l.decided(t)
+		return l.error(t) < verifyNoise || l.decided(o, t)
 	}
 	if best := l.best(); best >= 0 {
 		if ratio := t.rate() / l.Measured[best].rate(); ratio < trialPoor || ratio > 1/trialPoor {
@@ -412,13 +413,13 @@ func (l *Learner) done() bool {
 
 // decided tells whether a trial of one other limit is clearly worse than the limit in
 // force, or so much better that the curve must have become another one.
-func (l *Learner) decided(t *Trial) bool {
+func (l *Learner) decided(o model.Objective, t *Trial) bool {
 	b := l.at(l.Base)
 	if b == nil {
 		return false
 	}
 	gain, doubt := l.gain(t, b)
-	return gain < math.Log(1-tolerance)-2*doubt || gain > math.Log(farLeast)+2*doubt
+	return gain < math.Log(1-give(o))-2*doubt || gain > math.Log(farLeast)+2*doubt
 }
 
 // saturatedFor is for how long callers have queued without a break.

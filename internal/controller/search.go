@@ -99,7 +99,7 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 	if l.Duels >= duels {
 		return 0
 	}
-	n := l.duel(choice, best)
+	n := l.duel(cfg.Objective, choice, best)
 	if n != 0 {
 		l.Duels++
 	}
@@ -132,7 +132,7 @@ func (l *Learner) between(choice, best int) int {
 // duel is the limit to measure once more because it decides and is not known
 // well enough: the choice or the peak it is compared with. 0 when it is clear
 // which one serves the objective, or both were measured for long.
-func (l *Learner) duel(choice, best int) int {
+func (l *Learner) duel(o model.Objective, choice, best int) int {
 	if choice == best {
 		if choice == 0 {
 			return 0
@@ -144,7 +144,7 @@ func (l *Learner) duel(choice, best int) int {
 		return 0
 	}
 	gain, doubt := l.gain(c, b)
-	if math.Abs(gain-math.Log(1-tolerance)) > 1.5*doubt {
+	if math.Abs(gain-math.Log(1-give(o))) > 1.5*doubt {
 		return 0
 	}
 	if c.Seconds <= b.Seconds {

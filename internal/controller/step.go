@@ -48,7 +48,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	}
 	if usable {
 		s.Holds.add(o.At, w)
-		s.Learn.queue(o.At, w, o.Gauges.Limit)
+		s.Learn.queue(o.At, w, min(o.Gauges.Limit, s.LimitBefore))
 	} else {
 		s.Learn.Saturated = false
 	}

@@ -149,7 +149,7 @@ func (l *Learner) changed(cfg Config, at time.Duration, t Trial, limit, low, hig
 	l.Current = t
 	l.Current.N = limit
 	l.Window = Trial{}
-	if l.Current.Completions > 0 && l.done() {
+	if l.Current.Completions > 0 && l.done(cfg.Objective) {
 		m = l.file(cfg, at, low, high, callers, est)
 	}
 	m.reason = sizing.CapacityChanged
