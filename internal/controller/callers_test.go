@@ -96,36 +96,54 @@ func TestAQueueLowersNoLimitOnACurveThatStillRises(t *testing.T) {
 	}
 }
 
-// A trial that is cut short because the load has shown its knee by itself leaves no
-// limit behind that was only to be tried.
-func TestATrialCutShortByTheUpsAndDownsGoesBack(t *testing.T) {
-	var s controller.State
-	o := controller.Observation{Gauges: controller.Gauges{Limit: 20, Max: 100}, Server: &controller.Server{}}
-	second := func() (d controller.Decision) {
-		o.At += time.Second
-		o.Counters.Completions += 1000
-		o.Counters.Arrivals += 1000
-		o.Counters.ServiceTime += 10 * time.Second
-		o.Counters.InUseTime += 10 * time.Second
-		o.Counters.ServiceTimeSq += 0.2
-		for n := 1; n <= 20; n++ { // a curve with its top at ten
-			level := &o.Counters.Levels[model.LevelOf(n)]
-			level.Time += 50 * time.Millisecond
-			level.Left += int64(5 * min(n, max(1, 20-n)))
-		}
-		s, d = controller.Step(config(), s, o)
-		o.Gauges.Limit = d.Limit
-		return d
-	}
-	for s.NaturalAt == 0 {
-		if second(); o.At > time.Minute {
+// varying is a load whose ups and downs, of 20 in use at most, show a top at ten.
+type varying struct {
+	s controller.State
+	o controller.Observation
+}
+
+// shown is that load once its ups and downs have moved the limit.
+func shown(t *testing.T) *varying {
+	v := &varying{o: controller.Observation{Gauges: controller.Gauges{Limit: 20, Max: 100}, Server: &controller.Server{}}}
+	for v.s.NaturalAt == 0 {
+		if v.second(); v.o.At > time.Minute {
 			t.Fatal("the ups and downs show nothing")
 		}
 	}
-	base := o.Gauges.Limit
-	s.Learn.Episode, s.Learn.Base, s.Learn.Current = true, base, controller.Trial{N: 64}
-	s.Limit, o.Gauges.Limit = 64, 64
-	if d := second(); d.Limit != base {
+	return v
+}
+
+func (v *varying) second() (d controller.Decision) {
+	o := &v.o
+	o.At += time.Second
+	o.Counters.Completions += 1000
+	o.Counters.Arrivals += 1000
+	o.Counters.ServiceTime += 10 * time.Second
+	o.Counters.InUseTime += 10 * time.Second
+	o.Counters.ServiceTimeSq += 0.2
+	for n := 1; n <= 20; n++ {
+		level := &o.Counters.Levels[model.LevelOf(n)]
+		level.Time += 50 * time.Millisecond
+		level.Left += int64(5 * min(n, max(1, 20-n)))
+	}
+	v.s, d = controller.Step(config(), v.s, *o)
+	o.Gauges.Limit = d.Limit
+	return d
+}
+
+// try is an episode's trial of another limit.
+func (v *varying) try(limit int) {
+	v.s.Learn.Episode, v.s.Learn.Base, v.s.Learn.Current = true, v.o.Gauges.Limit, controller.Trial{N: limit}
+	v.s.Limit, v.o.Gauges.Limit = limit, limit
+}
+
+// A trial that is cut short because the load has shown its knee by itself leaves no
+// limit behind that was only to be tried.
+func TestATrialCutShortByTheUpsAndDownsGoesBack(t *testing.T) {
+	v := shown(t)
+	base := v.o.Gauges.Limit
+	v.try(64)
+	if d := v.second(); d.Limit != base {
 		t.Errorf("it was at %d, 64 was to be tried, and it stays at %d: %s", base, d.Limit, d.Reason)
 	}
 }
@@ -159,4 +177,27 @@ func TestDialingIsNoEndOfTheQueue(t *testing.T) {
 		p.limit, p.max = d.Limit, d.Max
 	}
 	t.Fatal("nothing is tried")
+}
+
+// While the queue grows, a trial in one direction that was in vain is soon followed by
+// one in the other.
+func TestAGrowingQueueIsAnsweredInBothDirections(t *testing.T) {
+	p := newPlant(func(n float64) float64 { return 100 * min(n, 16) }, 60, 4, 0.01, 1)
+	s := p.run(config(), controller.State{}, 50*time.Second, nil)
+	if !s.Learn.Known {
+		t.Fatal("nothing was learned")
+	}
+	p.callers = 150
+	var down, up time.Duration
+	for p.at < 5*time.Minute && up == 0 {
+		s = p.run(config(), s, 200*time.Millisecond, nil)
+		if l := &s.Learn; l.Verify && l.Current.N < l.Base && down == 0 {
+			down = p.at
+		} else if l.Verify && l.Current.N > l.Base && down > 0 {
+			up = p.at
+		}
+	}
+	if up == 0 || up-down > 30*time.Second {
+		t.Errorf("the queue grows: one below was tried at %s, one above at %s", down, up)
+	}
 }
