@@ -138,12 +138,12 @@ func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64, least
 
 // Plateau is the smallest level that gave the objective's share of the peak itself,
 // without the standard error that [Occupancy.Knee] allows it, and what it gave per
-// second. Both are 0 where none of it is a plateau: the highest level seen gave the
-// most, or is so near that a rise in proportion up to it would not have shown.
+// second. Both are 0 where none of it is a plateau: the highest level seen is so near
+// that a rise in proportion up to it would not have shown.
 func (o *Occupancy) Plateau(objective Objective) (n int, x float64) {
 	c := o.curve()
 	top := c.top()
-	if c.count < 2 || top == c.count-1 {
+	if c.count < 2 {
 		return 0, 0
 	}
 	choice := 0
