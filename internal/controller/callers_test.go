@@ -201,3 +201,24 @@ func TestAGrowingQueueIsAnsweredInBothDirections(t *testing.T) {
 		t.Errorf("the queue grows: one below was tried at %s, one above at %s", down, up)
 	}
 }
+
+// What an episode has refuted is not believed again at once, and later and later.
+func TestUpsAndDownsThatMisledAreBelievedLater(t *testing.T) {
+	v := shown(t)
+	for _, least := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute} {
+		v.try(64) // and nobody queues there
+		v.s.Occupancy.Forget()
+		for v.s.Learn.Episode {
+			v.second()
+		}
+		moved := v.s.NaturalAt
+		for v.o.Gauges.Limit == 64 {
+			if v.second(); v.o.At > time.Hour {
+				t.Fatal("it never believes them again")
+			}
+		}
+		if v.o.At < moved+least {
+			t.Errorf("the limit goes to %d again %s after it went there in vain", v.o.Gauges.Limit, v.o.At-moved)
+		}
+	}
+}

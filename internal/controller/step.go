@@ -164,7 +164,7 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 			natural = k.N > 0 && k.N < s.Limit
 		}
 	}
-	if natural {
+	if natural && (s.NaturalEvery == 0 || s.At-s.NaturalAt >= s.NaturalEvery) {
 		e.Knee, e.PeakThroughput, e.KneeThroughput, e.Natural = k, peak, best, true
 	}
 	e.DemandLower, e.DemandTarget, e.DemandUpper = s.History.Quantile(0.5), s.History.Quantile(0.95), s.History.Quantile(0.99)
@@ -263,6 +263,9 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 		s.Learn.CrowdEvery = 0
 	}
 	d.Next = m.soon
+	if learning && !s.Learn.Episode && !est.Natural {
+		s.judge(d.Limit)
+	}
 	if least := min(pinned+1, high); d.Limit < least { // else nobody is served
 		d.Limit, d.Reason = least, sizing.DemandRose
 		s.Learn.Episode, s.Learn.Known = false, false
