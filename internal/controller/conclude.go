@@ -18,7 +18,7 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 		return move{limit: min(max(l.Base, low), high), reason: sizing.Learning}
 	}
 	n := min(max(l.choose(cfg.Objective), low), high)
-	if n < high || l.Knee.Missing != model.MissingAbove { // else it is the wall's, not the load's
+	if l.Knee.Missing != model.MissingAbove { // else it is that of a wall, or of how many asked
 		l.remember(at)
 	}
 	if l.Made > 0 && n >= l.Made {
@@ -74,19 +74,19 @@ func (l *Learner) choose(o model.Objective) int {
 	// The highest of several measurements is on the average too high.
 	l.BestX = l.Measured[choice].rate()
 	l.PeakX = math.Max(l.BestX, l.Measured[best].rate()*(1-l.error(&l.Measured[best])))
-	l.Knee = l.interval(choice, best)
+	l.Knee = l.interval(o, choice, best)
 	return l.Knee.N
 }
 
 // interval is the knee with what its trials cannot tell apart: every limit next
-// to it whose throughput is within tolerance and noise of the peak.
-func (l *Learner) interval(choice, best int) model.Knee {
+// to it whose throughput is within what the objective gives and noise of the peak.
+func (l *Learner) interval(o model.Objective, choice, best int) model.Knee {
 	k := model.Knee{N: l.Measured[choice].N, SeenMin: float64(l.Measured[0].N), SeenMax: float64(l.Measured[l.Trials-1].N)}
 	k.Lower, k.Upper = k.N, k.N
 	peak := &l.Measured[best]
 	for i := range l.Trials {
 		t := &l.Measured[i]
-		slack := tolerance + 2*math.Hypot(min(l.error(t), 0.1), min(l.error(peak), 0.1))
+		slack := give(o) + 2*math.Hypot(min(l.error(t), 0.1), min(l.error(peak), 0.1))
 		if t.rate() >= (1-slack)*peak.rate() {
 			k.Lower, k.Upper = min(k.Lower, t.N), max(k.Upper, t.N)
 		}
@@ -95,7 +95,7 @@ func (l *Learner) interval(choice, best int) model.Knee {
 	switch {
 	case l.Trials < 3:
 		k.Identified, k.Missing = false, model.MissingPoints
-	case best == l.Trials-1 && l.Measured[best].rate() > 1.07*l.Measured[best-1].rate():
+	case choice == l.Trials-1 && l.slope() > stillRising: // less would do, else
 		k.Identified, k.Missing = false, model.MissingAbove
 	}
 	return k
@@ -128,13 +128,24 @@ func (l *Learner) settle(at time.Duration) move {
 }
 
 // putOff ends the trial of one other limit without a result: the knee is known, and
-// stays. But if the queue went because the other limit serves far more, it is the knee
-// of another curve.
+// stays. But if the queue went because the other limit serves more, the knee is not
+// where it was, or never was. What comes back without a queue counts too: a limit that
+// has served so much can.
 func (l *Learner) putOff(at time.Duration) move {
 	l.Episode, l.Verify = false, false
-	if t := &l.Current; t.N > l.Base && t.Seconds > 0 && math.Log(t.rate()/l.BestX) > math.Log(farLeast)+2*l.error(t) {
-		l.Known = false
-		return move{limit: t.N, reason: sizing.CapacityChanged}
+	base := l.at(l.Base)
+	for _, t := range [...]*Trial{&l.Current, &l.Lull} {
+		if base == nil || l.Current.N <= l.Base || t.Seconds == 0 {
+			continue
+		}
+		if gain, doubt := l.gain(t, base); gain > 2*doubt {
+			l.Known = false
+			reason := sizing.BelowKnee
+			if gain > math.Log(farLeast) {
+				reason = sizing.CapacityChanged
+			}
+			return move{limit: l.Current.N, reason: reason}
+		}
 	}
 	l.VerifyAt = at + l.VerifyEvery
 	l.OverrunAt = l.VerifyAt

@@ -61,6 +61,7 @@ type Learner struct {
 	Came           float64       // arrivals since then
 	Served         Trial         // what came back since then
 	IdleFor        time.Duration // time without saturation within the current trial
+	Lull           Trial         // what came back meanwhile
 
 	Crowd      Trial         // being gathered while the server may be crowded without a queue
 	CrowdPeak  int           // the most of it in use at once
@@ -86,6 +87,8 @@ type Learner struct {
 	OverrunAt   time.Duration // when one above may be tried because more callers come
 	RestedAt    time.Duration // since when no other limit has been tried
 	CallersThen float64       // in use and queued then, or when the queue began
+	Grows       bool          // the trial was begun because the queue grows
+	OtherWay    bool          // such a trial was in vain, and the other direction is next
 }
 
 // Shown is what the pool's ups and downs showed of a load: see [model.Estimate].
@@ -199,9 +202,10 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, 
 	return m
 }
 
-// queue notes since when callers have queued without a break.
+// queue notes since when callers have queued without a break. limit is the one that was
+// filled: where it has just been raised, the one before, because the rest is dialled.
 func (l *Learner) queue(at time.Duration, w window, limit int) {
-	saturated := w.saturated > 0.8 && w.inUse > 0.7*float64(min(limit, w.Limit))
+	saturated := w.saturated > 0.8 && w.inUse > 0.7*float64(limit)
 	if saturated && !l.Saturated {
 		l.SaturatedSince, l.Came, l.Served, l.CallersThen = at-w.Elapsed, 0, Trial{}, 0
 	}
@@ -243,7 +247,7 @@ func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
 // new connections are open.
 func (l *Learner) try(at time.Duration, n int, service time.Duration, reason sizing.Reason) move {
 	l.Moved, l.BackAt, l.Left = at, at, float64(l.Current.N)
-	l.Current = Trial{N: n}
+	l.Current, l.Lull = Trial{N: n}, Trial{}
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
 	return move{limit: n, reason: reason, soon: fastLook}
@@ -263,6 +267,9 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		// The queue is gone. A short gap may be a lull; a longer one means
 		// that this limit serves the demand, or that the demand is gone.
 		l.IdleFor += w.Elapsed
+		if at-w.Elapsed >= l.From {
+			l.Lull.add(w)
+		}
 		if l.IdleFor > max(time.Second, 3*est.Service) && at > l.From {
 			return l.settle(at)
 		}
@@ -294,7 +301,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		return stay // still filling up, or still dialling
 	}
 	l.Current.add(w)
-	if !l.done() {
+	if !l.done(cfg.Objective) {
 		return stay
 	}
 	if l.Current.Completions == 0 {
@@ -337,6 +344,9 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 		low = max(low, expected)
 	}
 	n := l.next(cfg, low, min(high, max(low, int(callers)-1)), est.Prior)
+	if n == 0 {
+		n = l.forAll(cfg.Objective, int(callers), high)
+	}
 	if n == 0 || l.Trials == maxTrials {
 		return l.conclude(cfg, at, low, high)
 	}
@@ -380,7 +390,7 @@ func (l *Learner) known(at time.Duration, low, high int, service time.Duration) 
 }
 
 // done tells whether the current trial is known well enough.
-func (l *Learner) done() bool {
+func (l *Learner) done(o model.Objective) bool {
 	t := &l.Current
 	enough := trialSlow
 	if l.Trials == 0 {
@@ -393,7 +403,7 @@ func (l *Learner) done() bool {
 		return false
 	}
 	if l.Verify {
-		return l.error(t) < verifyNoise || l.decided(t)
+		return l.error(t) < verifyNoise || l.decided(o, t)
 	}
 	if best := l.best(); best >= 0 {
 		if ratio := t.rate() / l.Measured[best].rate(); ratio < trialPoor || ratio > 1/trialPoor {
@@ -405,13 +415,13 @@ func (l *Learner) done() bool {
 
 // decided tells whether a trial of one other limit is clearly worse than the limit in
 // force, or so much better that the curve must have become another one.
-func (l *Learner) decided(t *Trial) bool {
+func (l *Learner) decided(o model.Objective, t *Trial) bool {
 	b := l.at(l.Base)
 	if b == nil {
 		return false
 	}
 	gain, doubt := l.gain(t, b)
-	return gain < math.Log(1-tolerance)-2*doubt || gain > math.Log(farLeast)+2*doubt
+	return gain < math.Log(1-give(o))-2*doubt || gain > math.Log(farLeast)+2*doubt
 }
 
 // saturatedFor is for how long callers have queued without a break.

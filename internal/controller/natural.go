@@ -35,13 +35,26 @@ func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Dec
 	if limit >= k.Lower && limit <= k.Upper && !endless || n == limit || s.NaturalAt > 0 && o.At-s.NaturalAt < naturalGap {
 		return
 	}
-	s.NaturalAt = o.At
+	s.NaturalAt, s.NaturalUpper = o.At, max(n, k.Upper)
 	l := &s.Learn
 	l.Base = limit
 	d.Limit, d.Reason = n, l.came(n)
 	l.Knee, l.PeakX, l.BestX = k, est.PeakThroughput, est.KneeThroughput
 	l.rest(o.At, 0)
 	l.VerifyUp = false // the first limit to be tried is above: what is below was seen
+}
+
+// judge compares the knee that the ups and downs showed last with where an episode ends.
+func (s *State) judge(limit int) {
+	switch {
+	case s.NaturalUpper == 0:
+		return
+	case limit > s.NaturalUpper:
+		s.NaturalEvery = min(max(2*s.NaturalEvery, verifyFirst), crowdMost)
+	default:
+		s.NaturalEvery = 0
+	}
+	s.NaturalUpper = 0
 }
 
 // follow raises the limit for demand that comes in bursts, too short to learn

@@ -99,7 +99,7 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 	if l.Duels >= duels {
 		return 0
 	}
-	n := l.duel(choice, best)
+	n := l.duel(cfg.Objective, choice, best)
 	if n != 0 {
 		l.Duels++
 	}
@@ -132,7 +132,7 @@ func (l *Learner) between(choice, best int) int {
 // duel is the limit to measure once more because it decides and is not known
 // well enough: the choice or the peak it is compared with. 0 when it is clear
 // which one serves the objective, or both were measured for long.
-func (l *Learner) duel(choice, best int) int {
+func (l *Learner) duel(o model.Objective, choice, best int) int {
 	if choice == best {
 		if choice == 0 {
 			return 0
@@ -144,7 +144,7 @@ func (l *Learner) duel(choice, best int) int {
 		return 0
 	}
 	gain, doubt := l.gain(c, b)
-	if math.Abs(gain-math.Log(1-tolerance)) > 1.5*doubt {
+	if math.Abs(gain-math.Log(1-give(o))) > 1.5*doubt {
 		return 0
 	}
 	if c.Seconds <= b.Seconds {
@@ -188,10 +188,35 @@ func (l *Learner) openAbove(high, best int) bool {
 	if l.Trials == 1 {
 		return true
 	}
-	below := &l.Measured[l.Trials-2]
-	ratio := float64(top.N) / float64(below.N)
-	slope := math.Log(top.rate()/below.rate()) / math.Log(ratio)
+	ratio := float64(top.N) / float64(l.Measured[l.Trials-2].N)
+	slope := l.slope()
 	return best == l.Trials-1 && (ratio < 2.5 && slope > stillRising || slope > nearlyLinear)
+}
+
+// slope is that of log X on log n up to the largest trial of two at least.
+func (l *Learner) slope() float64 {
+	top, below := &l.Measured[l.Trials-1], &l.Measured[l.Trials-2]
+	return math.Log(top.rate()/below.rate()) / math.Log(float64(top.N)/float64(below.N))
+}
+
+// forAll is the limit that serves all callers at once, where the episode would end one
+// short of it and lose more than the objective gives; 0 otherwise. It cannot be a trial
+// like others, because nobody queues there: that is why it is the last, and stays.
+func (l *Learner) forAll(o model.Objective, callers, high int) int {
+	top := &l.Measured[l.Trials-1]
+	n := top.N + 1
+	if n != callers || n > high || l.smallest(o) != l.Trials-1 {
+		return 0
+	}
+	slope := 1.0
+	if l.Trials > 1 {
+		slope = l.slope()
+	}
+	wider := math.Log(float64(n) / float64(top.N))
+	if o == model.Latency && 2*slope <= 1 || o != model.Latency && slope*wider <= -math.Log(1-give(o)) {
+		return 0
+	}
+	return n
 }
 
 // doubtAbove tells whether the largest trial, which ends the climb, was measured

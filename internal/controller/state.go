@@ -20,6 +20,10 @@ type State struct {
 	Occupancy model.Occupancy // throughput by connections in use, from the pool's own ups and downs
 	NaturalAt time.Duration   // when it last moved the limit; 0: never
 	Holds     Holds           // how long connections were held meanwhile
+	// A curve beyond whose knee an episode then ends was none, as of requests now of
+	// one kind and now of another: each time doubles the wait for the next to be believed.
+	NaturalUpper int           // the upper end of that knee; 0: nothing was learned since to judge it by
+	NaturalEvery time.Duration // from move to move
 	// The last raise for a burst: from where to where.
 	RaisedFrom, RaisedTo int
 

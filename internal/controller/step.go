@@ -48,7 +48,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	}
 	if usable {
 		s.Holds.add(o.At, w)
-		s.Learn.queue(o.At, w, o.Gauges.Limit)
+		s.Learn.queue(o.At, w, min(o.Gauges.Limit, s.LimitBefore))
 	} else {
 		s.Learn.Saturated = false
 	}
@@ -156,12 +156,15 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 		e.Varied, e.Least, e.Plateau, e.VariedPeak = model.LevelTop(int(math.Round(k.SeenMax))), least, k.N, peak
 	}
 	// On a plateau more connections do no harm, unless callers queue without
-	// end: then nothing is lost by the smaller limit.
+	// end: then nothing is lost by the smaller limit, if it is a plateau.
 	natural := k.Identified
 	if queued >= varyingAfter {
-		natural = e.Varied >= s.Limit && k.N < s.Limit
+		if natural = e.Varied >= s.Limit && k.N < s.Limit; natural && !k.Identified && cfg.Objective != model.Latency {
+			k.N, best = s.Occupancy.Plateau(cfg.Objective)
+			natural = k.N > 0 && k.N < s.Limit
+		}
 	}
-	if natural {
+	if natural && (s.NaturalEvery == 0 || s.At-s.NaturalAt >= s.NaturalEvery) {
 		e.Knee, e.PeakThroughput, e.KneeThroughput, e.Natural = k, peak, best, true
 	}
 	e.DemandLower, e.DemandTarget, e.DemandUpper = s.History.Quantile(0.5), s.History.Quantile(0.95), s.History.Quantile(0.99)
@@ -245,10 +248,13 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	// Waits are booked when they end, those of slow requests late.
 	callers := math.Max(w.inUse+w.WaitTime.Seconds()/w.Elapsed.Seconds(), float64(o.Gauges.InUse+o.Gauges.Queued))
 
+	learning := s.Learn.Episode
 	m := s.Learn.observe(cfg, o.At, w, s.crowd(w, est), limit, low, high, callers, est)
 	if m.limit > 0 {
 		d.Limit, d.Reason = m.limit, m.reason
-	} else if s.natural(o, est, low, high, d); d.Limit == limit {
+	} else if s.natural(o, est, low, high, d); d.Limit == limit && learning && !s.Learn.Episode && (limit < est.Knee.Lower || limit > est.Knee.Upper) {
+		d.Limit = min(max(s.Learn.Base, low), high) // the trial was cut short, and its limit was only to be tried
+	} else if d.Limit == limit {
 		s.follow(w, est, o, high, d)
 	}
 	if m.reason == sizing.CapacityChanged || m.forget { // what the ups and downs showed was another load's
@@ -257,6 +263,9 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 		s.Learn.CrowdEvery = 0
 	}
 	d.Next = m.soon
+	if learning && !s.Learn.Episode && !est.Natural {
+		s.judge(d.Limit)
+	}
 	if least := min(pinned+1, high); d.Limit < least { // else nobody is served
 		d.Limit, d.Reason = least, sizing.DemandRose
 		s.Learn.Episode, s.Learn.Known = false, false

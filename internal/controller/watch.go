@@ -21,6 +21,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		}
 		// Far more ask than this limit ever served. Whether the server could do
 		// more is not seen from here: it takes a trial above.
+		l.Grows = false
 		return l.verify(at, l.Served, limit, min(max(ratio, verifyStep), overrunMost), low, high, est)
 	}
 	if t, far := l.glance(at, w, limit); far {
@@ -38,7 +39,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		m.reason = sizing.CapacityChanged
 		return m
 	}
-	if at < l.VerifyAt && !l.growing(at, callers) {
+	if l.Grows = l.growing(at, callers); at < l.VerifyAt && !l.Grows {
 		return move{soon: watchLook}
 	}
 	return l.verify(at, t, limit, verifyStep, low, high, est)
@@ -49,7 +50,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 // Then the throughput that the tolerance gives away may be what is missing.
 func (l *Learner) growing(at time.Duration, callers float64) bool {
 	if l.CallersThen == 0 {
-		l.CallersThen = callers
+		l.CallersThen, l.OtherWay = callers, false
 	}
 	return at >= max(l.RestedAt, l.SaturatedSince)+verifySoon && callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
 }
@@ -149,7 +150,7 @@ func (l *Learner) changed(cfg Config, at time.Duration, t Trial, limit, low, hig
 	l.Current = t
 	l.Current.N = limit
 	l.Window = Trial{}
-	if l.Current.Completions > 0 && l.done() {
+	if l.Current.Completions > 0 && l.done(cfg.Objective) {
 		m = l.file(cfg, at, low, high, callers, est)
 	}
 	m.reason = sizing.CapacityChanged
@@ -214,7 +215,10 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 			most = verifyQueued
 		}
 		l.VerifyEvery = min(2*l.VerifyEvery, most)
-		l.VerifyAt, l.RestedAt, l.CallersThen = at+l.VerifyEvery, at, 0
+		l.VerifyAt, l.RestedAt = at+l.VerifyEvery, at
+		if l.OtherWay = l.Grows && !l.OtherWay; !l.OtherWay { // else it has answered half of the question
+			l.CallersThen = 0
+		}
 		l.OverrunAt = l.VerifyAt
 		return move{limit: l.Base, reason: sizing.ServerSaturated}, true
 	}

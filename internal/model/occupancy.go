@@ -136,6 +136,27 @@ func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64, least
 	return k, peak, c.x(choice), least
 }
 
+// Plateau is the smallest level that gave the objective's share of the peak itself,
+// without the standard error that [Occupancy.Knee] allows it, and what it gave per
+// second. Both are 0 where none of it is a plateau: the highest level seen is so near
+// that a rise in proportion up to it would not have shown.
+func (o *Occupancy) Plateau(objective Objective) (n int, x float64) {
+	c := o.curve()
+	top := c.top()
+	if c.count < 2 {
+		return 0, 0
+	}
+	choice := 0
+	for c.logX[choice] < c.logX[top]+math.Log(1-objective.tolerance()) {
+		choice++
+	}
+	last := c.count - 1
+	if math.Log(c.n[last]/c.n[choice]) < 2*math.Hypot(c.error(choice), c.error(last)) {
+		return 0, 0
+	}
+	return int(math.Round(c.n[choice])), c.x(choice)
+}
+
 // levelCurve is the unimodal curve that fits the levels best, as in [smooth], but
 // without allocating: it is made at every look.
 type levelCurve struct {
