@@ -132,8 +132,8 @@ func TestFormatsAreReadByThoseTheyAreFor(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		if got := shown(t, p, "max_db_connections"); got != strconv.Itoa(want.Max) {
-			t.Errorf("max_db_connections %q, want %d", got, want.Max)
+		if got := shown(t, p, "min_pool_size"); got != strconv.Itoa(want.Min) {
+			t.Errorf("min_pool_size %q, want %d", got, want.Min)
 		}
 		if got := shown(t, p, "query_wait_timeout"); got != "10" {
 			t.Errorf("query_wait_timeout %q", got)

@@ -69,7 +69,7 @@ func TestALiveDatabaseIsRecordedAndAnInterruptionEndsTheTraceWell(t *testing.T) 
 	rate := 0.0
 	for _, i := range all {
 		rate = max(rate, i.Rate)
-		if i.Active+i.Idle < 1.5 || i.Active+i.Idle > 2.5 || i.Hidden != 0 || i.Dur < (time.Second - lookSeldom/2).Seconds()-0.001 {
+		if i.Active+i.Idle < 1.5 || i.Active+i.Idle > 2.5 || i.Hidden != 0 || i.Dur < (time.Second-lookSeldom/2).Seconds()-0.001 {
 			t.Errorf("two connections were recorded as %+v", i)
 		}
 	}
