@@ -221,7 +221,7 @@ func (r *recommendation) vectors() {
 			rows = thousands(int64(v.Rows))
 		}
 		r.title("Vectors")
-		r.item("pgvector", "%s: %s rows in %d tables; %d HNSW and %d IVFFlat indexes", v.Version, rows, v.Tables, v.HNSW, v.IVFFlat)
+		r.item("pgvector", "%s: %s rows in %s; %d HNSW and %d IVFFlat indexes", v.Version, rows, plural(v.Tables, "table"), v.HNSW, v.IVFFlat)
 		ram := "unknown"
 		if a.Memory.ServerRAM > 0 {
 			ram = advice.Bytes(a.Memory.ServerRAM)

@@ -77,15 +77,15 @@ func loadFindings(a *Advice, t *tally, add adder) {
 			remedy = "No size cures that. Find who blocks: SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0; and give those who alter tables a lock_timeout. Who waits for an advisory lock holds a connection meanwhile: pg_try_advisory_lock does not."
 		}
 		add(m.Lock, "locks", "connections wait for each other's locks",
-			fmt.Sprintf("%.1f of %.1f connections in use wait for a lock, most for %s.", m.Lock, used, topWait(t, "Lock:")), remedy)
+			fmt.Sprintf("%.1f of %.1f connections in use wait for a lock, most for %s.", m.Lock, used, topWait(t, func(c *counts) *float64 { return &c.Lock })), remedy)
 	}
 	if m.Contention >= notable*used && m.Contention >= 0.2 {
 		add(m.Contention, "contention", "backends contend for shared memory",
-			fmt.Sprintf("%.1f of %.1f connections in use wait for lightweight locks, most for %s.", m.Contention, used, topWait(t, "LWLock:")),
+			fmt.Sprintf("%.1f of %.1f connections in use wait for lightweight locks, most for %s.", m.Contention, used, topWait(t, func(c *counts) *float64 { return &c.Contention })),
 			"Fewer connections at once ease it. Beyond that: fewer partitions or indexes per query (lock_manager), larger shared_buffers (buffer_mapping).")
 	}
 	if m.IO >= notable*used && m.IO >= 0.2 {
-		evidence := fmt.Sprintf("%.1f of %.1f connections in use wait for IO, most for %s.", m.IO, used, topWait(t, "IO:"))
+		evidence := fmt.Sprintf("%.1f of %.1f connections in use wait for IO, most for %s.", m.IO, used, topWait(t, func(c *counts) *float64 { return &c.IO }))
 		if a.Supply.CPU >= busyMachine {
 			evidence += " The machine's CPU is busy meanwhile, so the pages come from the kernel's cache."
 		} else {
@@ -117,9 +117,13 @@ func sizeFindings(a *Advice, t, all *tally, add adder) {
 		spare = math.Min(spare, t.each[i].Idle)
 	}
 	if keep := float64(max(a.Size.Max, a.Size.Min)); len(t.each) > 0 && spare >= 3 && t.peak > keep {
+		without := "a smaller max, or closing what is idle, leaves them out"
+		if a.Size.Known {
+			without = fmt.Sprintf("a max of %d leaves them out", a.Size.Max)
+		}
 		add(spare/2, "unused", "idle connections that nobody used",
 			fmt.Sprintf("At least %.0f of %.0f connections were idle at every look, one for %s.", spare, t.peak, brief(t.oldest[pgstat.Idle])),
-			fmt.Sprintf("Each takes 2–14 MB and a place of max_connections: a max of %d leaves them out.", a.Size.Max))
+			"Each takes 2–14 MB and a place of max_connections: "+without+".")
 	}
 	usable := a.Server.MaxConnections - a.Server.Reserved
 	if usable > 0 && all.peak >= tightShare*float64(usable) {
@@ -146,7 +150,11 @@ func settingFindings(a *Advice, t *tally, r *Recording, add adder) {
 	if r.Facts.Server.Pooler {
 		add(20, "pooler", "a pooler stands between here and the server",
 			"The backend's pid is not that of the handshake. What is seen are the pooler's connections, not its clients.",
-			"The max below is for default_pool_size (PgBouncer). Clients may have many more connections to the pooler; watch cl_waiting in SHOW POOLS.")
+			"This max is for default_pool_size (PgBouncer). Clients may have many more connections to the pooler; watch cl_waiting in SHOW POOLS.")
+	}
+	if r.Facts.Server.InRecovery {
+		add(2, "standby", "this is a standby",
+			"It is read only.", "Roles, privileges, statistics and indexes are changed on the primary, and come from there.")
 	}
 	if !r.Facts.Server.SeesAll {
 		worth := 1.0
@@ -174,7 +182,7 @@ func settingFindings(a *Advice, t *tally, r *Recording, add adder) {
 	if s.TCPKeepalivesIdle == 0 && !r.Facts.Server.UnixSocket && !r.Facts.Server.Pooler {
 		add(1, "keepalives", "TCP keepalives are those of the operating system",
 			"tcp_keepalives_idle is 0: a client that vanishes is noticed after two hours, usually.",
-			"ALTER SYSTEM SET tcp_keepalives_idle = 60; and interval 30, count 3.")
+			"ALTER SYSTEM SET tcp_keepalives_idle = 60; and interval 30, count 3. Where that is refused, in the provider's settings.")
 	}
 }
 
@@ -200,11 +208,11 @@ func vectorFindings(a *Advice, r *Recording, add adder) {
 	case ram > 0 && v.IndexBytes > ram:
 		add(200, "index_memory", "the vector indexes are larger than the machine's memory",
 			fmt.Sprintf("%s against %s of RAM: a search reads from disk at random.", Bytes(v.IndexBytes), Bytes(ram)),
-			"halfvec halves the index, binary quantization shrinks it 32 times; else more RAM.")
+			"An index of halfvec takes half of one of vector, and one of binary_quantize a 32nd for the vectors in it; else more RAM.")
 	case r.Facts.Settings.SharedBuffers > 0 && v.IndexBytes > r.Facts.Settings.SharedBuffers:
 		add(8, "index_buffers", "the vector indexes are larger than shared_buffers",
 			fmt.Sprintf("%s against %s: pages come from the kernel's cache at best, and throughput may drop where the working set spills.", Bytes(v.IndexBytes), Bytes(r.Facts.Settings.SharedBuffers)),
-			"Raise shared_buffers (a quarter of RAM is usual), or use halfvec.")
+			"Raise shared_buffers (a quarter of RAM is usual), or index as halfvec what is not yet.")
 	}
 	for _, i := range v.Indexes {
 		if !i.Valid && !i.Building {
@@ -214,11 +222,12 @@ func vectorFindings(a *Advice, r *Recording, add adder) {
 	}
 }
 
-// topWait is the most frequent wait event of a type.
-func topWait(t *tally, kind string) string {
+// topWait is the most frequent wait event of those that count in a field.
+func topWait(t *tally, field func(*counts) *float64) string {
+	var c counts
 	best, most := "an event unknown", 0.0
 	for event, n := range t.waits {
-		if len(event) > len(kind) && event[:len(kind)] == kind && (n > most || n == most && event < best) {
+		if c.waiting(event) == field(&c) && (n > most || n == most && event < best) {
 			best, most = event, n
 		}
 	}

@@ -135,6 +135,37 @@ func TestAuroraWaitsForACommitAndNotForPages(t *testing.T) {
 	}
 }
 
+// By the names of the wait events of PostgreSQL 13 to 18.
+func TestWaitsForSharedMemoryAndForPagesOfOthersAreToldByAnyName(t *testing.T) {
+	for kind, waits := range map[string][]string{
+		"contention": {"LWLock:BufferContent", "Timeout:SpinDelay", "IPC:ProcArrayGroupUpdate", "IPC:ProcarrayGroupUpdate", "IPC:XactGroupUpdate"},
+		"io":         {"IO:DataFileRead", "IPC:BufferIO", "IPC:BufferIo"},
+	} {
+		for _, wait := range waits {
+			f, found := finding(Advise(Question{}, recorded(steadily(group(pgstat.Active, wait, 8), group(pgstat.Idle, "", 4)), 8)), kind)
+			if !found || !strings.Contains(f.Evidence, "most for "+wait) {
+				t.Errorf("%s: %q", wait, f.Evidence)
+			}
+		}
+	}
+}
+
+// Without a size there is no max that leaves idle connections out.
+func TestIdleConnectionsWithoutASizeHaveAnotherRemedy(t *testing.T) {
+	for _, c := range []struct {
+		samples []Sample
+		remedy  string
+	}{
+		{steadily(group(pgstat.Active, "", 1), group(pgstat.Idle, "", 60)), "a max of"},
+		{steadily(group(pgstat.Idle, "", 60)), "closing what is idle"},
+	} {
+		f, _ := finding(Advise(Question{}, recorded(c.samples, 8)), "unused")
+		if !strings.Contains(f.Remedy, c.remedy) {
+			t.Errorf("%q, want %q in it", f.Remedy, c.remedy)
+		}
+	}
+}
+
 func TestAnIndexThatIsBeingBuiltIsNotToBeDropped(t *testing.T) {
 	r := recorded(steadily(group(pgstat.Active, "", 1)), 8)
 	for building, want := range map[bool]bool{true: false, false: true} {

@@ -69,11 +69,12 @@ func (c *counts) waiting(wait string) *float64 {
 		// IO and the lock of that name (before PostgreSQL 13 WALWriteLock): who holds it
 		// writes for all who wait. XactSync is Aurora's, which waits for its storage.
 		return &c.Commit
-	case kind == "IO":
+	case kind == "IO", kind == "IPC" && strings.EqualFold(event, "BufferIO"): // by another backend
 		return &c.IO
 	case kind == "Lock":
 		return &c.Lock
-	case kind == "LWLock", kind == "BufferPin", kind == "Buffer":
+	case kind == "LWLock", kind == "BufferPin", kind == "Buffer", event == "SpinDelay", strings.HasSuffix(strings.ToLower(event), "groupupdate"):
+		// Of the last, ProcArrayGroupUpdate and XactGroupUpdate, the leader has the lock.
 		return &c.Contention
 	case kind == "Client":
 		return &c.Client

@@ -252,10 +252,16 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	m := s.Learn.observe(cfg, o.At, w, s.crowd(w, est), limit, low, high, callers, est)
 	if m.limit > 0 {
 		d.Limit, d.Reason = m.limit, m.reason
-	} else if s.natural(o, est, low, high, d); d.Limit == limit && learning && !s.Learn.Episode && (limit < est.Knee.Lower || limit > est.Knee.Upper) {
-		d.Limit = min(max(s.Learn.Base, low), high) // the trial was cut short, and its limit was only to be tried
-	} else if d.Limit == limit {
-		s.follow(w, est, o, high, d)
+	} else {
+		s.natural(o, est, low, high, d)
+		cutShort := learning && !s.Learn.Episode && (limit < est.Knee.Lower || limit > est.Knee.Upper)
+		switch {
+		case d.Limit != limit:
+		case cutShort: // the limit was only to be tried
+			d.Limit = min(max(s.Learn.Base, low), high)
+		default:
+			s.follow(w, est, o, high, d)
+		}
 	}
 	if m.reason == sizing.CapacityChanged || m.forget { // what the ups and downs showed was another load's
 		s.Occupancy.Forget()

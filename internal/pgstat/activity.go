@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -184,5 +185,5 @@ func microseconds(us *int64) time.Duration {
 	if us == nil || *us < 0 {
 		return 0
 	}
-	return time.Duration(*us) * time.Microsecond
+	return time.Duration(min(*us, math.MaxInt64/1000)) * time.Microsecond
 }

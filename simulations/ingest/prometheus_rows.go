@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/stat"
+
 	"github.com/pgautotune/autotune/simulations/trace"
 )
 
@@ -50,23 +53,16 @@ type joining struct {
 func joiningOf(column string) joining {
 	switch {
 	case strings.HasSuffix(column, "_cv"):
-		return joining{join: sum, alone: true}
+		return joining{join: floats.Sum, alone: true}
 	case isMean(column):
 		return joining{join: mean, how: "the plain mean (where their loads differ, query a weighted one)"}
 	case column == "others" || column == "cpu_util":
 		return joining{join: slices.Max[[]float64], how: "the greatest"}
 	}
-	return joining{join: sum}
+	return joining{join: floats.Sum}
 }
 
-func mean(values []float64) float64 { return sum(values) / float64(len(values)) }
-
-func sum(values []float64) (s float64) {
-	for _, v := range values {
-		s += v
-	}
-	return s
-}
+func mean(values []float64) float64 { return stat.Mean(values, nil) }
 
 // prometheusIntervals joins the series and writes a row for each step.
 func prometheusIntervals(in *input, all []series, columns map[string]metric, out *sink) error {
