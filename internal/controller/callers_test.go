@@ -222,3 +222,23 @@ func TestUpsAndDownsThatMisledAreBelievedLater(t *testing.T) {
 		}
 	}
 }
+
+// A raised limit that lets all callers of a closed loop in ends no queue: it has moved
+// into the server, which serves them no faster. So that limit is judged by what it gave.
+func TestAQueueThatMovesIntoTheServerIsNotGone(t *testing.T) {
+	flat := func(n float64) float64 { return 500 * min(n/8, 1) / (1 + 0.001*max(0, n-8)) }
+	for seed := range uint64(20) {
+		p := newPlant(flat, 40, 4, 0.05, seed)
+		s := controller.State{}
+		for p.at < 5*time.Minute {
+			s = p.run(config(), s, 100*time.Millisecond, nil)
+			p.callers = 40
+			if p.limit >= 35 { // think times: not all are there at each instant
+				p.callers = p.limit
+			}
+		}
+		if p.limit > 20 {
+			t.Errorf("seed %d: eight serve as much as any, and the limit is %d of 40 callers", seed, p.limit)
+		}
+	}
+}

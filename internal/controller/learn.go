@@ -62,6 +62,7 @@ type Learner struct {
 	Served         Trial         // what came back since then
 	IdleFor        time.Duration // time without saturation within the current trial
 	Lull           Trial         // what came back meanwhile
+	Asking         float64       // callers, in use and queued, as the current trial began; 0: not looked yet
 
 	Crowd      Trial         // being gathered while the server may be crowded without a queue
 	CrowdPeak  int           // the most of it in use at once
@@ -154,10 +155,17 @@ const (
 	stallServices = 10
 	stuckFor      = 10 * time.Minute
 
+	// insideLeast is the share of the callers, and of the limit, from which the queue has
+	// not gone but only moved into the server, as that of a closed loop does: how many
+	// come back is as good a measure as with a queue.
+	insideLeast = 0.85
+
 	settleLeast = 100 * time.Millisecond
 	settleMost  = 1500 * time.Millisecond
 	// turnoverMost is how long it is waited for that what was in use at the limit
-	// before has come back: slow requests say for seconds what that limit gave.
+	// before has come back, and as many as are in use at this one: slow requests say for
+	// seconds what that limit gave, and of those that are let in together the short ones
+	// come back first.
 	turnoverMost = 10 * time.Second
 )
 
@@ -246,8 +254,8 @@ func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
 // limit is reached when the surplus has been given back, a raised one when the
 // new connections are open.
 func (l *Learner) try(at time.Duration, n int, service time.Duration, reason sizing.Reason) move {
-	l.Moved, l.BackAt, l.Left = at, at, float64(l.Current.N)
-	l.Current, l.Lull = Trial{N: n}, Trial{}
+	l.Moved, l.BackAt, l.Left = at, at, float64(max(l.Current.N, n))
+	l.Current, l.Lull, l.Asking = Trial{N: n}, Trial{}, 0
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
 	return move{limit: n, reason: reason, soon: fastLook}
@@ -263,7 +271,11 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	if w.Completions > 0 {
 		l.BackAt = at
 	}
-	if !l.Saturated {
+	if l.Asking == 0 {
+		l.Asking = callers
+	}
+	inside := callers >= insideLeast*l.Asking && w.inUse >= insideLeast*float64(l.Current.N)
+	if !l.Saturated && !inside {
 		// The queue is gone. A short gap may be a lull; a longer one means
 		// that this limit serves the demand, or that the demand is gone.
 		l.IdleFor += w.Elapsed

@@ -147,7 +147,7 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	if s.Learn.Known || s.Learn.Episode || s.Learn.Doubted { // else it was another load's, or before a hand moved
 		e.Knee = s.Learn.Knee
 	}
-	k, peak, best, least := s.Occupancy.Knee(cfg.Objective)
+	k, peak, best, least := s.Occupancy.Knee(cfg.Objective, s.Limit, e.ArrivalAtLeast())
 	queued := s.Learn.saturatedFor(s.At)
 	if queued >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() || s.Holds.cv2() > mixedMost {
 		k = model.Knee{} // out of date, of a single moment, or of two kinds of requests
@@ -156,10 +156,12 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 		e.Varied, e.Least, e.Plateau, e.VariedPeak = model.LevelTop(int(math.Round(k.SeenMax))), least, k.N, peak
 	}
 	// On a plateau more connections do no harm, unless callers queue without
-	// end: then nothing is lost by the smaller limit, if it is a plateau.
+	// end: then nothing is lost by the smaller limit, if it is a plateau. Where more
+	// ask than the limit was seen to serve, and a higher one was seen to, it is that.
 	natural := k.Identified
-	if queued >= varyingAfter {
-		if natural = e.Varied >= s.Limit && k.N < s.Limit; natural && !k.Identified && cfg.Objective != model.Latency {
+	short := k.Identified && s.Limit < k.Lower && s.At-s.NaturalAt >= naturalGap
+	if queued >= varyingAfter && !short {
+		if natural = e.Varied >= s.Limit && k.N < s.Limit; natural && cfg.Objective != model.Latency {
 			k.N, best = s.Occupancy.Plateau(cfg.Objective)
 			natural = k.N > 0 && k.N < s.Limit
 		}

@@ -54,6 +54,13 @@ type Rates struct {
 	Dispersion float64 `json:"dispersion"`
 }
 
+// ArrivalAtLeast is what surely came, per second: the arrival rate less two standard
+// errors. The average of a Poisson process over a time constant τ has the variance λ/2τ,
+// and of bursts the dispersion times as much.
+func (r *Rates) ArrivalAtLeast() float64 {
+	return math.Max(0, r.Arrival-2*math.Sqrt(r.Arrival*math.Max(r.Dispersion, 1)/(2*demandFast.Seconds())))
+}
+
 // Seen says what became of a window that was given to [Demand.Observe].
 type Seen uint8
 

@@ -86,7 +86,12 @@ const (
 // seen, more may serve more. peak is the throughput at the top, best at the knee,
 // per second. least is the smallest level that gives four fifths of the peak: below
 // it nothing is worth trying. All are 0 where nothing is known.
-func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64, least int) {
+//
+// Of those that may be the smallest, it is the one nearest to the limit in force:
+// evidence that is not enough to tell them apart moves no limit. demand is what
+// callers ask for, per second, which the knee gives if the peak does: else a queue
+// grows for the share that the objective gives away.
+func (o *Occupancy) Knee(objective Objective, limit int, demand float64) (k Knee, peak, best float64, least int) {
 	c := o.curve()
 	if c.count < 2 {
 		k.Missing = MissingPoints
@@ -103,16 +108,20 @@ func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64, least
 			}
 		}
 	} else {
+		share := c.logX[top] + math.Log(1-objective.tolerance())
 		// With little evidence the highest of several is too high: a standard
 		// error is allowed for.
-		for choice = 0; choice < top && c.logX[choice] < c.logX[top]+math.Log(1-objective.tolerance())-math.Hypot(c.error(choice), c.error(top)); choice++ {
+		for choice = 0; choice < top && c.logX[choice] < share-c.together(choice, top); choice++ {
+		}
+		for c.logX[choice] < share && c.n[choice] < float64(limit) || choice < top && c.x(choice) < demand {
+			choice++
 		}
 	}
 	k.N = int(math.Round(c.n[choice]))
 	k.Lower, k.Upper = k.N, k.N
 	for i := range c.count {
-		slack := 2*math.Hypot(c.error(i), c.error(top)) - math.Log(1-objective.tolerance())
-		if c.logX[i] >= c.logX[top]-slack {
+		slack := 2*c.together(i, top) - math.Log(1-objective.tolerance())
+		if c.logX[i] >= c.logX[top]-slack && (i >= choice || c.x(i) >= demand) {
 			n := int(math.Round(c.n[i]))
 			k.Lower, k.Upper = min(k.Lower, n), max(k.Upper, n)
 		}
@@ -124,7 +133,7 @@ func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64, least
 		k.Missing = MissingSpan
 	case top == last:
 		k.Missing = MissingAbove
-	case fall < kneeDecline*math.Hypot(c.error(top), c.error(last)) || fall < -math.Log(1-objective.tolerance()):
+	case fall < kneeDecline*c.together(top, last) || fall < -math.Log(1-objective.tolerance()):
 		k.Missing = MissingAbove
 	default:
 		k.Identified = true
@@ -133,7 +142,7 @@ func (o *Occupancy) Knee(objective Objective) (k Knee, peak, best float64, least
 	for i := 0; c.logX[i] < c.logX[top]+math.Log(0.8)-2*c.error(top); i++ {
 		least = int(c.n[i]) + 1
 	}
-	return k, peak, c.x(choice), least
+	return k, peak, math.Min(c.x(choice), peak*math.Exp(-c.together(choice, top))), least
 }
 
 // Plateau is the smallest level that gave the objective's share of the peak itself,
@@ -151,7 +160,7 @@ func (o *Occupancy) Plateau(objective Objective) (n int, x float64) {
 		choice++
 	}
 	last := c.count - 1
-	if math.Log(c.n[last]/c.n[choice]) < 2*math.Hypot(c.error(choice), c.error(last)) {
+	if math.Log(c.n[last]/c.n[choice]) < 2*c.together(choice, last) {
 		return 0, 0
 	}
 	return int(math.Round(c.n[choice])), c.x(choice)
@@ -168,6 +177,9 @@ type levelCurve struct {
 
 func (c *levelCurve) x(i int) float64     { return math.Exp(c.logX[i]) }
 func (c *levelCurve) error(i int) float64 { return 1 / math.Sqrt(c.weight[i]) }
+
+// together is the standard error of the difference of two.
+func (c *levelCurve) together(i, j int) float64 { return math.Hypot(c.error(i), c.error(j)) }
 
 func (c *levelCurve) top() (top int) {
 	for i := range c.count {
