@@ -147,7 +147,7 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	if s.Learn.Known || s.Learn.Episode || s.Learn.Doubted { // else it was another load's, or before a hand moved
 		e.Knee = s.Learn.Knee
 	}
-	k, peak, best, least := s.Occupancy.Knee(cfg.Objective, s.Limit, e.ArrivalAtLeast())
+	k, peak, best, least := s.Occupancy.Knee(cfg.Objective, e.ArrivalAtLeast())
 	queued := s.Learn.saturatedFor(s.At)
 	if queued >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() || s.Holds.cv2() > mixedMost {
 		k = model.Knee{} // out of date, of a single moment, or of two kinds of requests

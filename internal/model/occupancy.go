@@ -87,11 +87,9 @@ const (
 // per second. least is the smallest level that gives four fifths of the peak: below
 // it nothing is worth trying. All are 0 where nothing is known.
 //
-// Of those that may be the smallest, it is the one nearest to the limit in force:
-// evidence that is not enough to tell them apart moves no limit. demand is what
-// callers ask for, per second, which the knee gives if the peak does: else a queue
-// grows for the share that the objective gives away.
-func (o *Occupancy) Knee(objective Objective, limit int, demand float64) (k Knee, peak, best float64, least int) {
+// demand is what callers ask for, per second, which the knee gives if the peak does:
+// else a queue grows for the share that the objective gives away.
+func (o *Occupancy) Knee(objective Objective, demand float64) (k Knee, peak, best float64, least int) {
 	c := o.curve()
 	if c.count < 2 {
 		k.Missing = MissingPoints
@@ -108,12 +106,11 @@ func (o *Occupancy) Knee(objective Objective, limit int, demand float64) (k Knee
 			}
 		}
 	} else {
-		share := c.logX[top] + math.Log(1-objective.tolerance())
 		// With little evidence the highest of several is too high: a standard
 		// error is allowed for.
-		for choice = 0; choice < top && c.logX[choice] < share-c.together(choice, top); choice++ {
+		for choice = 0; choice < top && c.logX[choice] < c.logX[top]+math.Log(1-objective.tolerance())-c.together(choice, top); choice++ {
 		}
-		for c.logX[choice] < share && c.n[choice] < float64(limit) || choice < top && c.x(choice) < demand {
+		for choice < top && c.x(choice) < demand {
 			choice++
 		}
 	}
@@ -142,7 +139,7 @@ func (o *Occupancy) Knee(objective Objective, limit int, demand float64) (k Knee
 	for i := 0; c.logX[i] < c.logX[top]+math.Log(0.8)-2*c.error(top); i++ {
 		least = int(c.n[i]) + 1
 	}
-	return k, peak, math.Min(c.x(choice), peak*math.Exp(-c.together(choice, top))), least
+	return k, peak, c.x(choice), least
 }
 
 // Plateau is the smallest level that gave the objective's share of the peak itself,
