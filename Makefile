@@ -7,6 +7,10 @@ GO ?= go
 TEST_TIMEOUT ?= 10m
 BENCHTIME    ?= 1s
 
+# Under the race detector each program sleeps a second before it ends, in case a
+# goroutine still races; tests start hundreds of programs and wait for them.
+export GORACE ?= atexit_sleep_ms=100
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test bench lint fmt postgres picture proof load chaos soak model swaps theory fuzz flakes
 

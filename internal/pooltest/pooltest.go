@@ -1,6 +1,5 @@
-// Package pooltest runs a real PgBouncer in front of a server, for tests and for
-// the proof of recommend. It needs the program; on Debian: apt-get install
-// pgbouncer.
+// Package pooltest runs a real PgBouncer, of the machine or of its distribution's
+// package, in front of a server, for tests and for the proof of recommend.
 package pooltest
 
 import (
@@ -17,10 +16,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-)
 
-// ErrMissing means that PgBouncer is not installed.
-var ErrMissing = errors.New("pgbouncer is not installed; on Debian: apt-get install pgbouncer")
+	"github.com/pgautotune/autotune/internal/debian"
+)
 
 // Pooler is a running PgBouncer.
 type Pooler struct {
@@ -34,11 +32,9 @@ type Pooler struct {
 // Start runs a PgBouncer in transaction mode with so many server connections to
 // the database of dsn. extra lines go into [pgbouncer].
 func Start(ctx context.Context, dsn string, size int, extra string) (_ *Pooler, err error) {
-	program, err := exec.LookPath("pgbouncer")
+	program, err := debian.Find(ctx, "pgbouncer", "pgbouncer")
 	if err != nil {
-		if program = "/usr/sbin/pgbouncer"; !exists(program) {
-			return nil, ErrMissing
-		}
+		return nil, err
 	}
 	p := &Pooler{exited: make(chan struct{})}
 	if p.server, err = pgx.ParseConfig(dsn); err != nil {
@@ -73,7 +69,12 @@ ignore_startup_parameters = extra_float_digits
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	p.cmd = exec.Command(program, "-q", file)
+	// The account that runs it may not reach the cache of this one.
+	if program, err = program.Copy(filepath.Join(p.folder, "tree")); err != nil {
+		return nil, err
+	}
+	p.cmd = exec.Command(program.Path, "-q", file)
+	p.cmd.Env = program.Env()
 	if os.Geteuid() == 0 { // which it refuses to run as
 		if err := p.asNobody(file); err != nil {
 			return nil, err
@@ -88,8 +89,6 @@ ignore_startup_parameters = extra_float_digits
 	}
 	return p, nil
 }
-
-func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

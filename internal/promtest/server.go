@@ -1,3 +1,5 @@
+// Package promtest runs a real Prometheus, of the machine or of its
+// distribution's package, against what a test serves.
 package promtest
 
 import (
@@ -13,6 +15,8 @@ import (
 	"regexp"
 	"testing"
 	"time"
+
+	"github.com/pgautotune/autotune/internal/debian"
 )
 
 // Bounds of what is waited for: patience for a busy machine, every between two
@@ -21,6 +25,16 @@ const (
 	patience = 30 * time.Second
 	every    = 50 * time.Millisecond
 )
+
+// Program finds promtool or prometheus, and skips the test where there is neither.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	p, err := debian.Find(t.Context(), name, "prometheus")
+	if err != nil {
+		t.Skipf("NOT TESTED: alerts and scraping: %v", err)
+	}
+	return p.Path
+}
 
 // Server is a running Prometheus.
 type Server struct {

@@ -157,9 +157,6 @@ func TestAnEmptyDatabaseAndNobodyElse(t *testing.T) {
 func TestPgBouncerIsToldApart(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	p, err := pooltest.Start(t.Context(), dsn, 3, "")
-	if errors.Is(err, pooltest.ErrMissing) {
-		t.Fatal(err) // a test that is skipped proves nothing
-	}
 	if err != nil {
 		t.Fatal(err)
 	}

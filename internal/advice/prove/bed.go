@@ -64,7 +64,7 @@ func find(name string, places ...string) (string, error) {
 			return found[len(found)-1], nil
 		}
 	}
-	return "", fmt.Errorf("%s is not installed; on Debian: apt-get install postgresql-contrib pgbouncer", name)
+	return "", fmt.Errorf("%s is not installed; on Debian: apt-get install postgresql-contrib", name)
 }
 
 // fill makes the vectors, and the row that everybody updates.
