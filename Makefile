@@ -23,7 +23,8 @@ demo: ## show the tuner at work on a real PostgreSQL, with nothing to set up fir
 picture: ## draw the README's picture, docs/picture.svg, from a simulation
 	$(GO) run ./cmd/autotune simulate --picture docs/picture.svg
 
-test: lint postgres ## vet, staticcheck and all tests, with the race detector
+test: ## vet, staticcheck and all tests, with the race detector
+	$(MAKE) -j2 --no-print-directory lint postgres
 	$(GO) test -race -timeout $(TEST_TIMEOUT) ./...
 
 bench: ## cost of the pool's facade against a plain pool
