@@ -1,6 +1,7 @@
 package autotune
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pgautotune/autotune/internal/pgstat"
@@ -17,7 +18,7 @@ type Sight struct {
 	Vector        VectorState     // of pgvector when it was checked last (see ProfileVector)
 	VectorVersion string          // "" when not installed or not known
 	VectorFactsAt time.Time       // when the inventory was taken; zero: never
-	VectorIndexes []VectorIndexes // hnsw and ivfflat, in this order; nil before the first inventory
+	VectorIndexes []VectorIndexes // hnsw, ivfflat, then other methods as seen; nil before the first inventory
 
 	HostKnown            bool // the fields below hold
 	CPUKnown             bool
@@ -39,7 +40,7 @@ const (
 
 // VectorIndexes are the indexes of one method.
 type VectorIndexes struct {
-	Method  string // hnsw or ivfflat
+	Method  string // hnsw, ivfflat, or of an extension that indexes pgvector's types: diskann, scann, ivf, vchordrq, vchordg
 	Count   int    // valid or not
 	Invalid int    // left behind by a failed CREATE INDEX CONCURRENTLY, or not yet ready
 	Bytes   int64
@@ -71,14 +72,15 @@ func (t *telemetry) sight() Sight {
 func indexesByMethod(all []pgstat.VectorIndex) []VectorIndexes {
 	out := []VectorIndexes{{Method: "hnsw"}, {Method: "ivfflat"}}
 	for _, index := range all {
-		for i := range out {
-			if m := &out[i]; m.Method == index.Method {
-				m.Count++
-				m.Bytes += index.Bytes
-				if !index.Valid && !index.Building {
-					m.Invalid++
-				}
-			}
+		i := slices.IndexFunc(out, func(m VectorIndexes) bool { return m.Method == index.Method })
+		if i < 0 {
+			i, out = len(out), append(out, VectorIndexes{Method: index.Method})
+		}
+		m := &out[i]
+		m.Count++
+		m.Bytes += index.Bytes
+		if !index.Valid && !index.Building {
+			m.Invalid++
 		}
 	}
 	return out

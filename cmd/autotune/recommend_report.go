@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -221,7 +223,12 @@ func (r *recommendation) vectors() {
 			rows = thousands(int64(v.Rows))
 		}
 		r.title("Vectors")
-		r.item("pgvector", "%s: %s rows in %s; %d HNSW and %d IVFFlat indexes", v.Version, rows, plural(v.Tables, "table"), v.HNSW, v.IVFFlat)
+		kinds := []string{fmt.Sprint(v.HNSW, " HNSW"), fmt.Sprint(v.IVFFlat, " IVFFlat")}
+		for _, method := range slices.Sorted(maps.Keys(v.Other)) {
+			kinds = append(kinds, fmt.Sprint(v.Other[method], " ", method))
+		}
+		last := len(kinds) - 1
+		r.item("pgvector", "%s: %s rows in %s; %s and %s indexes", v.Version, rows, plural(v.Tables, "table"), strings.Join(kinds[:last], ", "), kinds[last])
 		ram := "unknown"
 		if a.Memory.ServerRAM > 0 {
 			ram = advice.Bytes(a.Memory.ServerRAM)

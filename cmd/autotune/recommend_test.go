@@ -77,6 +77,26 @@ func TestTheRecommendationReadsWellIn80Columns(t *testing.T) {
 	}
 }
 
+func TestIndexesOfOtherExtensionsAreCountedByTheirNames(t *testing.T) {
+	file := savedSamples(t)
+	samples, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const one = `{"Method":"hnsw","Valid":true}`
+	more := strings.Replace(string(samples), one, one+`,{"Method":"scann","Valid":true},{"Method":"diskann","Valid":true},{"Method":"scann","Valid":true}`, 1)
+	if err := os.WriteFile(file, []byte(more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := call(t, nil, "recommend", "--from", file); !strings.Contains(strings.Join(strings.Fields(got.stdout), " "), "1 HNSW, 0 IVFFlat, 1 diskann and 2 scann indexes") {
+		t.Error(got.stdout, got.stderr)
+	}
+	a := decode[advice.Advice](t, call(t, nil, "recommend", "--from", file, "--output", "json").stdout)
+	if v := a.Vectors; v.HNSW != 1 || v.IVFFlat != 0 || v.Other["scann"] != 2 || v.Other["diskann"] != 1 {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestFormatsAreReadByThoseTheyAreFor(t *testing.T) {
 	file := savedSamples(t)
 	want := decode[advice.Advice](t, call(t, nil, "recommend", "--from", file, "--application", "api", "--output", "json").stdout).Size

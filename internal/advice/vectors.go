@@ -19,6 +19,9 @@ type Vectors struct {
 	TableBytes int64   `json:"table_bytes"`
 	Buffers    int64   `json:"shared_buffers_bytes"`
 
+	// Other counts the indexes of other extensions on pgvector's types, by method.
+	Other map[string]int `json:"other_indexes,omitempty"`
+
 	EFSearch      int    `json:"ef_search,omitempty"`
 	IterativeScan string `json:"iterative_scan,omitempty"`
 	ScanBytes     int64  `json:"iterative_scan_bytes,omitempty"` // that one scan may take
@@ -37,10 +40,16 @@ func vectorsOf(f *pgstat.Facts) Vectors {
 	}
 	v.Tables = len(tables)
 	for _, i := range f.Vectors.Indexes {
-		if i.Method == "hnsw" {
+		switch i.Method {
+		case "hnsw":
 			v.HNSW++
-		} else {
+		case "ivfflat":
 			v.IVFFlat++
+		default:
+			if v.Other == nil {
+				v.Other = map[string]int{}
+			}
+			v.Other[i.Method]++
 		}
 	}
 	return v

@@ -122,7 +122,7 @@ func (b Backends) Total() int {
 type VectorFacts struct {
 	Installed    bool    `json:"installed"`
 	Rows         float64 `json:"rows"`          // estimated rows of tables with a vector column; below 0: never analyzed
-	IndexBytes   int64   `json:"index_bytes"`   // hnsw and ivfflat indexes together
+	IndexBytes   int64   `json:"index_bytes"`   // vector indexes together
 	SharedBuffer int64   `json:"shared_buffer"` // shared_buffers in bytes
 }
 

@@ -245,6 +245,23 @@ func TestAnInvalidIndexIsSeen(t *testing.T) {
 	}
 }
 
+// pgvectorscale and others are not in Debian. An access method of the same name over
+// pgvector's own code is to the inventory what theirs is: rows in the catalogs.
+func TestIndexesOfOtherExtensionsOnVectorsAreSeen(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	conn := dial(t, parsed(t, dsn))
+	run(t, conn, "create access method diskann type index handler hnswhandler")
+	run(t, conn, "create operator class vector_disk_ops for type vector using diskann as operator 1 <-> for order by float_ops, function 1 vector_l2_squared_distance(vector, vector)")
+	run(t, conn, "create table items (e vector(3)); insert into items select array[i, i, i]::vector from generate_series(1, 100) i; create index items_e on items using diskann (e vector_disk_ops); create index plain on items (e)")
+	f, err := open(t, Config{ConnConfig: parsed(t, dsn), FactsTimeout: patience}).Facts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x := f.Vectors.Indexes; len(x) != 1 || x[0].Method != "diskann" || x[0].Bytes == 0 || !x[0].Valid || f.Vectors.IndexBytes != x[0].Bytes {
+		t.Errorf("indexes %+v, %d bytes in all", x, f.Vectors.IndexBytes)
+	}
+}
+
 func TestInBytes(t *testing.T) {
 	for _, c := range []struct {
 		value, unit string

@@ -39,7 +39,7 @@ type Vectors struct {
 	// NeverAnalyzed is how many of these tables Rows leaves out.
 	NeverAnalyzed int
 	TableBytes    int64 // of these tables, TOAST included, indexes not
-	IndexBytes    int64 // of the hnsw and ivfflat indexes
+	IndexBytes    int64 // of the vector indexes
 	// Estimated is true when bytes are those of the last VACUUM or ANALYZE,
 	// because a lock kept the reader from measuring.
 	Estimated bool
@@ -54,10 +54,11 @@ type VectorColumn struct {
 	TableBytes            int64   // of the table, TOAST included, indexes not
 }
 
-// VectorIndex is an hnsw or ivfflat index that holds data.
+// VectorIndex is an index that holds data, of pgvector or of an extension that
+// indexes its types.
 type VectorIndex struct {
 	Schema, Index, Table string
-	Method               string // hnsw or ivfflat
+	Method               string // hnsw, ivfflat; diskann, scann, ivf, vchordrq or vchordg of others
 	Bytes                int64
 	Valid                bool // false: left behind by a failed CREATE INDEX CONCURRENTLY, or not yet ready
 	Building             bool // it is being built, as far as this role may see

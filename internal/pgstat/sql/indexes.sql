@@ -1,4 +1,6 @@
--- Every hnsw and ivfflat index that holds data. Their bytes against
+-- Every vector index that holds data: pgvector's hnsw and ivfflat, and those of
+-- extensions that index its types: diskann (pgvectorscale, Azure), scann and ivf
+-- (AlloyDB), vchordrq and vchordg (VectorChord). Their bytes against
 -- shared_buffers and RAM decide whether more connections meet a cliff.
 --
 -- By hand (psql 16 or newer):
@@ -29,5 +31,5 @@ join pg_catalog.pg_class ic on ic.relam = am.oid and ic.relkind = 'i' and ic.rel
 join pg_catalog.pg_namespace n on n.oid = ic.relnamespace
 join pg_catalog.pg_index i on i.indexrelid = ic.oid
 join pg_catalog.pg_class tc on tc.oid = i.indrelid
-where am.amname in ('hnsw', 'ivfflat')
+where am.amname in ('hnsw', 'ivfflat', 'diskann', 'scann', 'ivf', 'vchordrq', 'vchordg')
 order by 1, 2;
