@@ -38,8 +38,14 @@ type journalEntry struct {
 	Decision    Decision    `json:"decision"`
 }
 
-func (t *tuner) openJournal(w io.Writer) {
-	t.journal = w
+// openJournal begins the journal. The loop does it: a journal that hangs or panics
+// shall keep nobody from having a pool.
+func (t *tuner) openJournal() {
+	if t.pool.cfg.Journal == nil || t.pool.cfg.Manual {
+		return
+	}
+	defer t.survive(&Observation{})
+	t.journal = t.pool.cfg.Journal
 	t.writeHeader(nil)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,6 +114,67 @@ func TestResetReplacesEveryConnection(t *testing.T) {
 	if after := pid(); after == before {
 		t.Error("the connection of before the Reset was given out")
 	}
+}
+
+// hangs is a journal on a file system that does not answer.
+type hangs struct{ reached, answer chan struct{} }
+
+func (h hangs) Write(line []byte) (int, error) {
+	select {
+	case h.reached <- struct{}{}:
+	default:
+	}
+	<-h.answer
+	return len(line), nil
+}
+
+func TestAJournalThatHangsKeepsNobodyWaiting(t *testing.T) {
+	leakFree(t)
+	journal := hangs{make(chan struct{}, 1), make(chan struct{})}
+	answer := sync.OnceFunc(func() { close(journal.answer) })
+	defer answer() // also if the test fails
+	p := open(t, pgtest.DSN(t), 2, live, func(c *autotune.Config) { c.Journal = journal })
+	<-journal.reached
+	soon := func(what string, do func()) {
+		t.Helper()
+		done := make(chan struct{})
+		go func() { defer close(done); do() }()
+		select {
+		case <-done:
+		case <-time.After(patience):
+			t.Fatalf("%s waits for the journal", what)
+		}
+	}
+	soon("a query", func() {
+		if err := p.Ping(within(t)); err != nil {
+			t.Error(err)
+		}
+	})
+	soon("Freeze", p.Freeze)
+	soon("Resize", func() {
+		if err := p.Resize(within(t), autotune.Size{Max: 1}); err != nil {
+			t.Error(err)
+		}
+	})
+	soon("Thaw", p.Thaw)
+	soon("Snapshot", func() { p.Snapshot() })
+
+	release := hold(t, p, 1)
+	turnedAway, closed := make(chan error, 1), make(chan struct{})
+	go func() {
+		_, err := p.Acquire(context.Background())
+		turnedAway <- err
+	}()
+	queues(t, p, 1)
+	go func() { defer close(closed); p.Close() }()
+	soon("a caller in the queue of a closed pool", func() {
+		if err := <-turnedAway; !errors.Is(err, puddle.ErrClosedPool) {
+			t.Errorf("a queued caller got %v", err)
+		}
+	})
+	release()
+	answer()
+	soon("Close, which the journal answered,", func() { <-closed })
 }
 
 func TestCloseTurnsTheQueueAwayAtOnceAndWaitsForTheRest(t *testing.T) {

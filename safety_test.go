@@ -178,14 +178,15 @@ func TestFreezeHoldsThePoolStillAndThawLetsItMove(t *testing.T) {
 	})
 }
 
-// journalThat does something at its third line.
+// journalThat does something at a line and those after it.
 type journalThat struct {
 	lines atomic.Int32
+	at    int32
 	do    func() error
 }
 
 func (j *journalThat) Write(p []byte) (int, error) {
-	if j.lines.Add(1) >= 3 {
+	if j.lines.Add(1) >= j.at {
 		return 0, j.do()
 	}
 	return len(p), nil
@@ -193,16 +194,18 @@ func (j *journalThat) Write(p []byte) (int, error) {
 
 func TestABugInTheControllerOrItsJournalLeavesAnOrdinaryPool(t *testing.T) {
 	for name, c := range map[string]struct {
+		at  int32
 		do  func() error
 		say string
 	}{
-		"panic": {func() error { panic("planted") }, "tuner stopped"},
-		"error": {func() error { return errors.New("disk full") }, "journal ended"},
+		"panic at once": {1, func() error { panic("planted") }, "tuner stopped"},
+		"panic":         {3, func() error { panic("planted") }, "tuner stopped"},
+		"error":         {3, func() error { return errors.New("disk full") }, "journal ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			leakFree(t)
 			var log buffer
-			journal := &journalThat{do: c.do}
+			journal := &journalThat{at: c.at, do: c.do}
 			p := open(t, pgtest.DSN(t), 3, live, func(cfg *autotune.Config) {
 				cfg.Journal, cfg.Logger = journal, slog.New(slog.NewTextHandler(&log, nil))
 			})

@@ -70,9 +70,6 @@ func newTuner(p *Pool) *tuner {
 func (t *tuner) start(ctx context.Context) {
 	ctx, t.cancel = context.WithCancel(ctx)
 	t.done.Go(func() { t.pool.warmStart(ctx) })
-	if w := t.pool.cfg.Journal; w != nil && !t.pool.cfg.Manual {
-		t.openJournal(w)
-	}
 	t.done.Go(func() { t.loop(ctx) })
 }
 
@@ -109,6 +106,7 @@ func (t *tuner) wake() {
 }
 
 func (t *tuner) loop(ctx context.Context) {
+	t.openJournal()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -126,18 +124,21 @@ func (t *tuner) loop(ctx context.Context) {
 	}
 }
 
-// step is one pass: the six verbs in order. It returns when to look again. A
-// panic in it ends the tuning, never the service: the pool stays as it is.
+// survive recovers from a panic, which ends the tuning, never the service: the pool
+// stays as it is. obs is what was seen: a look that ended in a panic is in no journal.
+func (t *tuner) survive(obs *Observation) {
+	if r := recover(); r != nil {
+		t.broken = true
+		t.frozen.Store(true)
+		t.pool.log.Error("tuner stopped: a bug in the controller; the pool stays as it is", "panic", r, "observation", *obs, "stack", string(debug.Stack()))
+	}
+}
+
+// step is one pass: the six verbs in order. It returns when to look again.
 func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	next = t.pool.cfg.Interval
-	var obs Observation // for a report: a look that ended in a panic is in no journal
-	defer func() {
-		if r := recover(); r != nil {
-			t.broken = true
-			t.frozen.Store(true)
-			t.pool.log.Error("tuner stopped: a bug in the controller; the pool stays as it is", "panic", r, "observation", obs, "stack", string(debug.Stack()))
-		}
-	}()
+	var obs Observation
+	defer t.survive(&obs)
 	t.lastWake.Store(t.pool.now())
 	t.pool.reconcileHijacked()
 	t.recent.add(time.Now(), t.pool.acquireTotals())
