@@ -67,8 +67,14 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	if o.Gauges.Connecting > 0 || o.Gauges.InUse+o.Gauges.Idle < d.Limit {
 		return // what is allowed already is not open yet
 	}
-	if (s.Learn.Known || s.Learn.Doubted) && !s.otherQueries(w) {
-		return
+	if s.Learn.Known || s.Learn.Doubted {
+		if !s.otherQueries(w) {
+			s.LongHolds = 0
+			return
+		}
+		if s.LongHolds++; s.LongHolds < longHolds {
+			return
+		}
 	}
 	opened := d.Limit - d.Limit/4
 	if d.Limit == s.RaisedTo {
@@ -87,13 +93,19 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	}
 }
 
+// longHolds is how many windows with waiting callers it takes in a row to believe in
+// other queries: one is a stall of the machine.
+const longHolds = 2
+
 // otherQueries tells whether connections are held for much longer than when the
-// knee was learned.
+// knee was learned, and not because more of them are in use now: beyond the knee the
+// same throughput takes more of each.
 func (s *State) otherQueries(w window) bool {
 	if w.Completions == 0 || s.Learn.BestX <= 0 {
 		return true
 	}
-	then := float64(s.Learn.Knee.N) / s.Learn.BestX // Little: S = n/X
+	n := max(s.Learn.Knee.N, min(w.Limit, w.Peak))
+	then := float64(n) / s.Learn.BestX // Little: S = n/X
 	now := w.ServiceTime.Seconds() / float64(w.Completions)
 	return now > 1.5*then*(1+3/math.Sqrt(float64(w.Completions))) // a few completions say little
 }

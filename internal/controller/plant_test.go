@@ -91,14 +91,15 @@ func (p *plant) run(cfg controller.Config, s controller.State, d time.Duration, 
 
 func (p *plant) observe() controller.Observation {
 	server := p.server
-	inUse := min(p.limit, p.callers)
+	inUse, peak := min(p.limit, p.callers), max(p.peak, p.callers)
+	p.peak = 0
 	return controller.Observation{At: p.at, Counters: p.c, Server: &server, Gauges: controller.Gauges{
-		Limit: p.limit, Max: p.max, InUse: inUse, Queued: p.callers - inUse, Budget: 500, Peak: max(p.peak, p.callers)}}
+		Limit: p.limit, Max: p.max, InUse: inUse, Idle: p.limit - inUse, Queued: p.callers - inUse, Budget: 500, Peak: peak}}
 }
 
 func (p *plant) advance(dt time.Duration) {
 	p.at += dt
-	p.peak = p.callers
+	p.peak = max(p.peak, p.callers)
 	sec := dt.Seconds()
 	n := float64(min(p.limit, p.callers))
 	if p.drift > 0 { // an Ornstein-Uhlenbeck process

@@ -26,6 +26,7 @@ type State struct {
 	NaturalEvery time.Duration // from move to move
 	// The last raise for a burst: from where to where.
 	RaisedFrom, RaisedTo int
+	LongHolds            int // windows in a row in which connections were held for longer than the knee explains
 
 	LimitBefore int   // as decided before the last look
 	Limit       int   // as decided last; the pool's own may differ if moved by hand

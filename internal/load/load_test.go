@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -339,6 +340,11 @@ func TestEveryWorkloadDoesInTheDatabaseWhatIsRecorded(t *testing.T) {
 				}
 			})
 		}
+	}
+	// By the index from the first statement on: a scan that is kept gets slower.
+	plan := one[string](t, conn, "explain (format json) "+strings.Replace(NewHotUpdate(d).sql, "$1", "1001", 1))
+	if !strings.Contains(plan, "counters_pkey") {
+		t.Errorf("the updates do not go by the primary key: %s", plan)
 	}
 	if err := d.Drop(t.Context(), conn); err != nil {
 		t.Fatal(err)

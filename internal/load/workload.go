@@ -162,7 +162,7 @@ func NewHotUpdate(d *Dataset) *HotUpdate {
 
 // Do updates one row.
 func (w *HotUpdate) Do(ctx context.Context, p Pool, n uint64) error {
-	tag, err := p.Exec(ctx, w.sql, int64(scramble(n)%w.rows)+1)
+	tag, err := p.Exec(ctx, w.sql, int64(scramble(n)%w.rows*quietRows)+1)
 	if err == nil && tag.RowsAffected() != 1 {
 		return fmt.Errorf("the update changed %d rows instead of 1", tag.RowsAffected())
 	}
