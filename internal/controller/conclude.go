@@ -28,13 +28,26 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 		l.CrowdEvery = 0 // it was worth it
 	}
 	l.rest(at, l.at(l.Knee.N).Seconds)
-	if !l.Drifted || 2*n > 3*l.Base || 2*l.Base > 3*n {
-		l.DriftEvery = 0
-	} else {
+	l.heed(at, n)
+	return move{limit: n, reason: l.came(n)}
+}
+
+// heed notes whether the change that started an episode was one: where the limit is as
+// good as the one before, it was the machine's, and the next has to last for longer.
+func (l *Learner) heed(at time.Duration, n int) {
+	same := 2*n <= 3*l.Base && 2*l.Base <= 3*n || l.Base >= l.Knee.Lower && l.Base <= l.Knee.Upper
+	switch {
+	case (l.Drifted || l.OtherKind) && same:
 		l.DriftEvery = min(max(2*l.DriftEvery, verifyFirst), verifyMost)
+	case l.Alarmed && same:
+		l.Patience = min(max(2*l.Patience, patienceLeast), patienceMost)
+	case l.Alarmed:
+		l.Patience /= 2
+		fallthrough
+	default:
+		l.DriftEvery = 0
 	}
 	l.DriftAt = at + l.DriftEvery
-	return move{limit: n, reason: l.came(n)}
 }
 
 // came is the reason of an episode that ends at n.
@@ -55,6 +68,7 @@ func (l *Learner) rest(at time.Duration, seconds float64) {
 	l.Store.HalfLife = storeHalfLife
 	l.Store.Forget(0) // what is known of the noise stays
 	l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
+	l.Kind, l.KindTrial = 0, Trial{}
 	l.BaseSeconds = trialLeast
 	if seconds > baseSeconds { // of slow requests: no short trial that needs refining
 		l.BaseSeconds = seconds

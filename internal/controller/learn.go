@@ -80,6 +80,16 @@ type Learner struct {
 	Drifted    bool // the episode was started by a drift
 	DriftAt    time.Duration
 	DriftEvery time.Duration
+	// The same of a change seen at a glance: it has to last for longer and longer.
+	Alarmed   bool // the episode was started by one
+	Patience  time.Duration
+	FarSince  time.Duration // since when glances have been far off, all the same way
+	FarFaster bool
+
+	Prior     int     // the newest one: how many connections what the backends do makes useful; 0: unknown
+	Kind      float64 // the same while resting here, smoothed; 0: not seen yet
+	KindTrial Trial   // what came back since it has been far from that
+	OtherKind bool    // the episode was started by that
 
 	VerifyAt    time.Duration // when to try another limit again, if callers queue until then
 	VerifyEvery time.Duration
@@ -128,7 +138,16 @@ const (
 	glanceMost    = 300.0 // seconds until 30 slow requests are due
 	baseSeconds   = 5.0   // of evidence for the throughput that changes are seen against
 	farGlances    = 2
+	patienceLeast = time.Second
+	patienceMost  = 8 * time.Second
 	storeHalfLife = 2 * time.Minute
+
+	// What the backends do is another kind of work where this many times as many
+	// connections make sense, or as few; seen so for three censuses, against what
+	// they did over the last of such a time, in seconds.
+	kindRatio  = 4
+	kindFor    = 3.0
+	kindMemory = 20.0
 
 	// stillRising is the slope of log X on log n above which throughput still
 	// rises: 2 % for a doubling, a little less than the tolerance.
@@ -181,6 +200,7 @@ type move struct {
 // observe takes one window into account. limit is the pool's, low and high the
 // walls that bind it, callers the number in the pool (in use + queued).
 func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, limit, low, high int, callers float64, est model.Estimate) move {
+	l.Prior = est.Prior
 	if l.Episode {
 		return l.trial(cfg, at, w, low, high, callers, est)
 	}
@@ -229,7 +249,8 @@ func (l *Learner) queue(at time.Duration, w window, limit int) {
 // broken off when its queue went away goes on where it was: load that comes in
 // bursts shorter than an episode is learned over several of them.
 func (l *Learner) begin(at time.Duration, limit, low int) move {
-	l.Episode, l.Verify, l.Recalled, l.Drifted, l.Made, l.Base, l.IdleFor = true, false, 0, false, 0, limit, 0
+	l.Episode, l.Verify, l.Recalled, l.Made, l.Base, l.IdleFor = true, false, 0, 0, limit, 0
+	l.Drifted, l.Alarmed, l.OtherKind = false, false, false
 	l.Relearns = l.Known || l.Doubted
 	l.Known = false
 	l.Resumed = l.Trials > 0 && l.BrokenOff > 0 && at-l.BrokenOff < resumeWithin

@@ -31,6 +31,7 @@ type Memory struct {
 	Knee   model.Knee
 	PeakX  float64 // per second
 	BestX  float64 // per second, at the knee
+	Prior  int     // what the backends did, as [Learner.Prior]
 	Used   time.Duration
 }
 
@@ -72,7 +73,7 @@ func (l *Learner) remember(at time.Duration) {
 		}
 	}
 	m := &l.Memories[place]
-	*m = Memory{Trials: l.Trials, Knee: l.Knee, PeakX: l.PeakX, BestX: l.BestX, Used: at}
+	*m = Memory{Trials: l.Trials, Knee: l.Knee, PeakX: l.PeakX, BestX: l.BestX, Prior: l.Prior, Used: at}
 	for i := range l.Trials {
 		m.N[i], m.X[i] = int32(l.Measured[i].N), l.Measured[i].rate()
 	}
@@ -111,6 +112,9 @@ func (l *Learner) recall(t Trial, low, high int) int {
 		if m.Trials == 0 || m.Knee.N < low || m.Knee.N > high {
 			continue
 		}
+		if l.OtherKind && math.Abs(math.Log(float64(max(m.Prior, 1))/float64(max(l.Prior, 1)))) > math.Log(kindRatio) {
+			continue
+		}
 		if x, ok := m.at(t.N); ok && t.Completions > 0 {
 			if apart := math.Abs(math.Log(t.rate() / x)); apart < least {
 				found, least = i, apart
@@ -136,5 +140,6 @@ func (l *Learner) adopt(at time.Duration, m *Memory, now Trial) (mv move, ok boo
 	l.Knee, l.PeakX, l.BestX = m.Knee, m.PeakX*scale, now.rate()
 	l.Episode = false
 	l.rest(at, now.Seconds)
+	l.heed(at, m.Knee.N)
 	return move{limit: m.Knee.N, reason: l.came(m.Knee.N)}, true
 }

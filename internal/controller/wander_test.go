@@ -10,7 +10,8 @@ import (
 
 // TestAMachineThatWandersIsNotTakenForAnotherLoad runs beside other tenants:
 // throughput at any limit wanders by 5 % within seconds, on top of 5 % of noise
-// from one second to the next.
+// from one second to the next. Where it wanders by 40 % changes are believed in, but
+// those that led to the same limit less and less.
 func TestAMachineThatWandersIsNotTakenForAnotherLoad(t *testing.T) {
 	const seeds, minutes = 20, 3
 	for _, c := range []struct {
@@ -19,26 +20,28 @@ func TestAMachineThatWandersIsNotTakenForAnotherLoad(t *testing.T) {
 		peak  float64
 	}{{"pure search", pureSearch, 4098}, {"search in a held transaction", holdingSearch, 2286}} {
 		for _, start := range []int{4, 100} {
-			t.Run(fmt.Sprintf("%s from %d", c.name, start), func(t *testing.T) {
-				lost, moves := 0.0, 0
-				for seed := range uint64(seeds) {
-					p := newPlant(c.curve, 150, start, 0.05, seed)
-					p.drift = 0.05
-					s := p.run(config(), controller.State{}, 20*time.Second, nil)
-					before := p.moves
-					for range minutes * 6 {
-						s = p.run(config(), s, 10*time.Second, nil)
-						lost += 1 - c.curve(float64(p.limit))/c.peak
+			for _, much := range []struct{ drift, lost, moves float64 }{{0.05, 0.05, 2}, {0.4, 0.09, 17}} {
+				t.Run(fmt.Sprintf("%s from %d, %.0f %%", c.name, start, 100*much.drift), func(t *testing.T) {
+					lost, moves := 0.0, 0
+					for seed := range uint64(seeds) {
+						p := newPlant(c.curve, 150, start, 0.05, seed)
+						p.drift = much.drift
+						s := p.run(config(), controller.State{}, 20*time.Second, nil)
+						before := p.moves
+						for range minutes * 6 {
+							s = p.run(config(), s, 10*time.Second, nil)
+							lost += 1 - c.curve(float64(p.limit))/c.peak
+						}
+						moves += p.moves - before
 					}
-					moves += p.moves - before
-				}
-				if lost /= seeds * minutes * 6; lost > 0.05 {
-					t.Errorf("%.1f %% of the peak are lost on average, want at most 5 %%", 100*lost)
-				}
-				if perMinute := float64(moves) / seeds / minutes; perMinute > 2 {
-					t.Errorf("%.1f moves a minute, want at most 2", perMinute)
-				}
-			})
+					if lost /= seeds * minutes * 6; lost > much.lost {
+						t.Errorf("%.1f %% of the peak are lost on average, want at most %.0f %%", 100*lost, 100*much.lost)
+					}
+					if perMinute := float64(moves) / seeds / minutes; perMinute > much.moves {
+						t.Errorf("%.1f moves a minute, want at most %.0f", perMinute, much.moves)
+					}
+				})
+			}
 		}
 	}
 }

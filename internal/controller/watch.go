@@ -27,6 +27,17 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	if t, far := l.glance(at, w, limit); far {
 		return l.changed(cfg, at, t, limit, low, high, callers, est)
 	}
+	if t, other := l.otherKind(at, w, limit, est); other {
+		m := l.begin(at, limit, low)
+		l.OtherKind = true
+		l.Current, l.Window = t, Trial{}
+		l.Current.N = limit
+		if l.Current.Completions > 0 {
+			m = l.file(cfg, at, low, high, callers, est)
+		}
+		m.reason = sizing.CapacityChanged
+		return m
+	}
 	l.Window.add(w)
 	if l.Window.Seconds < 0.45 || l.Window.Completions < 30 && l.Window.Seconds < 5 {
 		return move{soon: watchLook}
@@ -115,8 +126,38 @@ func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bo
 		l.settleBase(t)
 		return t, false
 	}
+	if faster := t.rate() > l.BestX; l.Far == 0 || faster != l.FarFaster {
+		l.Far, l.FarFaster, l.FarSince = 0, faster, at
+	}
 	l.Far++
-	return t, l.Far >= farGlances
+	return t, l.Far >= farGlances && at-l.FarSince >= l.Patience
+}
+
+// otherKind tells whether what the backends do has become another kind of work than that
+// whose knee was learned, and returns what was served since: they wait for their callers
+// now and computed then, or the other way round, so that several times as many
+// connections make sense, or as few. Throughput at one limit may be the same for both.
+func (l *Learner) otherKind(at time.Duration, w window, limit int, est model.Estimate) (t Trial, other bool) {
+	prior := float64(est.Prior)
+	if prior == 0 {
+		return t, false
+	}
+	if l.Kind == 0 {
+		l.Kind = prior
+	}
+	apart := math.Abs(math.Log(prior / l.Kind))
+	wrong := prior >= kindRatio*float64(limit) || kindRatio*prior <= float64(limit)
+	if !wrong || apart < math.Log(kindRatio) {
+		l.Kind *= math.Pow(prior/l.Kind, min(1, w.Elapsed.Seconds()/kindMemory))
+		l.KindTrial = Trial{}
+		return t, false
+	}
+	l.KindTrial.add(w)
+	if l.KindTrial.Seconds < kindFor || at < l.DriftAt {
+		return t, false
+	}
+	t, l.KindTrial = l.KindTrial, Trial{}
+	return t, true
 }
 
 // glanceVarying is glance for a load that varies. Its queues select moments, so the
@@ -147,6 +188,7 @@ func (l *Learner) apart(t *Trial) (apart, doubt float64) {
 // limit in force.
 func (l *Learner) changed(cfg Config, at time.Duration, t Trial, limit, low, high int, callers float64, est model.Estimate) move {
 	m := l.begin(at, limit, low)
+	l.Alarmed = true
 	l.Current = t
 	l.Current.N = limit
 	l.Window = Trial{}
