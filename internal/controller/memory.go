@@ -112,10 +112,17 @@ func (l *Learner) recall(t Trial, low, high int) int {
 		if m.Trials == 0 || m.Knee.N < low || m.Knee.N > high {
 			continue
 		}
-		if l.OtherKind && math.Abs(math.Log(float64(max(m.Prior, 1))/float64(max(l.Prior, 1)))) > math.Log(kindRatio) {
-			continue
+		x, ok := m.at(t.N)
+		if l.OtherKind {
+			switch apart := math.Log(float64(max(m.Prior, 1)) / float64(max(l.Prior, 1))); {
+			case math.Abs(apart) > math.Log(kindRatio):
+				continue
+			case !ok && found < 0: // tried far from here only; a trial at its limit tells
+				found = i
+				continue
+			}
 		}
-		if x, ok := m.at(t.N); ok && t.Completions > 0 {
+		if ok && t.Completions > 0 {
 			if apart := math.Abs(math.Log(t.rate() / x)); apart < least {
 				found, least = i, apart
 			}
