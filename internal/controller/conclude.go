@@ -29,7 +29,7 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	}
 	l.rest(at, l.at(l.Knee.N).Seconds)
 	l.heed(at, n)
-	return move{limit: n, reason: l.came(n)}
+	return move{limit: n, reason: l.came(n), soon: watchLook}
 }
 
 // heed notes whether the change that started an episode was one: where the limit is as
@@ -69,7 +69,7 @@ func (l *Learner) rest(at time.Duration, seconds float64) {
 	l.Store.Forget(0) // what is known of the noise stays
 	l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
 	l.Kind, l.KindTrial = 0, Trial{}
-	l.BaseSeconds = trialLeast
+	l.BaseSeconds, l.BaseCount = trialLeast, seconds*l.BestX
 	if seconds > baseSeconds { // of slow requests: no short trial that needs refining
 		l.BaseSeconds = seconds
 	}

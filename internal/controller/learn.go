@@ -54,7 +54,8 @@ type Learner struct {
 	PeakX float64    // throughput there, per second
 	BestX float64    // throughput measured at the limit it ended at
 
-	BaseSeconds float64 // that BestX rests on
+	BaseSeconds float64 // that BestX rests on, of a short trial less than it took
+	BaseCount   float64 // completions that it rests on
 
 	SaturatedSince time.Duration // since when callers have queued without a break
 	Saturated      bool
@@ -133,6 +134,7 @@ const (
 	// smaller one has to stand out of the noise (see model.Drift).
 	farRatio      = 1.5
 	farLeast      = 1.2
+	farDoubts     = 3.0   // standard errors that it is at least: 30 slow requests scatter by 18 % alone
 	overrun       = 1.2   // times the throughput at rest: arrivals that a varying load's knee was not made for
 	overrunMost   = 4.0   // times the limit at which it is met
 	glanceMost    = 300.0 // seconds until 30 slow requests are due
@@ -140,6 +142,7 @@ const (
 	farGlances    = 2
 	patienceLeast = time.Second
 	patienceMost  = 8 * time.Second
+	beyondWander  = 4.0 // a change by this factor is no machine's and needs no patience
 	storeHalfLife = 2 * time.Minute
 
 	// What the backends do is another kind of work where this many times as many

@@ -148,5 +148,5 @@ func (l *Learner) adopt(at time.Duration, m *Memory, now Trial) (mv move, ok boo
 	l.Episode = false
 	l.rest(at, now.Seconds)
 	l.heed(at, m.Knee.N)
-	return move{limit: m.Knee.N, reason: l.came(m.Knee.N)}, true
+	return move{limit: m.Knee.N, reason: l.came(m.Knee.N), soon: watchLook}, true
 }

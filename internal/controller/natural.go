@@ -41,7 +41,8 @@ func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Dec
 	d.Limit, d.Reason = n, l.came(n)
 	l.Knee, l.PeakX, l.BestX = k, est.PeakThroughput, est.KneeThroughput
 	l.rest(o.At, 0)
-	l.VerifyUp = false // the first limit to be tried is above: what is below was seen
+	l.BaseCount = est.KneeThroughput * occupancyLeast.Seconds() // at least
+	l.VerifyUp = false                                          // the first limit to be tried is above: what is below was seen
 }
 
 // judge compares the knee that the ups and downs showed last with where an episode ends.

@@ -121,7 +121,7 @@ func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bo
 	}
 	t, l.Glance = l.Glance, Trial{}
 	apart, doubt := l.apart(&t)
-	if apart <= math.Log(farRatio) && (apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)) {
+	if apart <= math.Max(math.Log(farRatio), farDoubts*doubt) && (apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)) {
 		l.Far = 0
 		l.settleBase(t)
 		return t, false
@@ -130,7 +130,7 @@ func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bo
 		l.Far, l.FarFaster, l.FarSince = 0, faster, at
 	}
 	l.Far++
-	return t, l.Far >= farGlances && at-l.FarSince >= l.Patience
+	return t, l.Far >= farGlances && (at-l.FarSince >= l.Patience || apart > math.Log(beyondWander))
 }
 
 // otherKind tells whether what the backends do has become another kind of work than that
@@ -181,7 +181,8 @@ func (l *Learner) glanceVarying(at time.Duration, w window) bool {
 func (l *Learner) apart(t *Trial) (apart, doubt float64) {
 	apart = math.Abs(math.Log(math.Max(t.Completions, 0.5) / t.Seconds / l.BestX))
 	within := math.Max(l.error(t), t.spread()/math.Sqrt(math.Max(t.Completions, 1)))
-	return apart, math.Max(within, l.Store.Drift.Noise()/math.Sqrt(t.Seconds))
+	base := 1 / math.Sqrt(math.Max(l.BaseCount, 1))
+	return apart, math.Hypot(base, math.Max(within, l.Store.Drift.Noise()/math.Sqrt(t.Seconds)))
 }
 
 // changed starts learning afresh, with what the new load was seen to give at the
@@ -210,6 +211,7 @@ func (l *Learner) settleBase(t Trial) {
 	l.PeakX *= x / l.BestX
 	l.BestX = x
 	l.BaseSeconds += t.Seconds
+	l.BaseCount += t.Completions
 }
 
 // another tells whether a window at a limit, a log ratio apart from the throughput
@@ -262,7 +264,7 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 			l.CallersThen = 0
 		}
 		l.OverrunAt = l.VerifyAt
-		return move{limit: l.Base, reason: sizing.ServerSaturated}, true
+		return move{limit: l.Base, reason: sizing.ServerSaturated, soon: watchLook}, true
 	}
 	if gain > another+2*doubt {
 		l.beginFrom(at, other.N, 1, other)
@@ -283,5 +285,5 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 	l.correct(at)
 	l.rest(at, other.Seconds)
 	l.VerifyUp = other.N < l.Base // goes on the same way next time
-	return move{limit: other.N, reason: reason}, true
+	return move{limit: other.N, reason: reason, soon: watchLook}, true
 }
