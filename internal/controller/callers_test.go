@@ -242,3 +242,21 @@ func TestAQueueThatMovesIntoTheServerIsNotGone(t *testing.T) {
 		}
 	}
 }
+
+// Callers who pause between their requests are not all there at each instant, and a limit
+// just below them is not always filled. While each of them adds what the last did, all
+// are let in.
+func TestCallersWhoPauseAreAllServed(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		p := newPlant(func(n float64) float64 { return 70 * n }, 10, 4, 0.03, seed)
+		s := controller.State{}
+		for p.at < 2*time.Minute {
+			p.callers = 8 + rng.IntN(3)
+			s = p.run(config(), s, 100*time.Millisecond, nil)
+		}
+		if p.limit < 9 {
+			t.Errorf("seed %d: ten callers who pause, and the limit is %d", seed, p.limit)
+		}
+	}
+}

@@ -21,7 +21,7 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	if l.Knee.Missing != model.MissingAbove { // else it is that of a wall, or of how many asked
 		l.remember(at)
 	}
-	if l.Made > 0 && n >= l.Made {
+	if l.Made > 0 && !l.worthMaking(cfg.Objective, n) {
 		return l.inVain(at)
 	}
 	if l.Made > 0 {
@@ -134,7 +134,7 @@ func (l *Learner) settle(at time.Duration) move {
 	}
 	l.BrokenOff = at
 	if best := l.best(); best >= 0 {
-		if t.Seconds > 0 && t.rate() < 0.9*l.Measured[best].rate() {
+		if gain, doubt := l.gain(&l.Measured[best], t); t.Seconds > 0 && gain > math.Max(math.Log(1/0.9), 2*doubt) {
 			n = l.Measured[best].N
 		}
 	}

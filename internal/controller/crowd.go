@@ -17,10 +17,11 @@ import (
 // long until the next attempt.
 
 const (
-	crowdedFor      = 2 * time.Second // a few looks at the server agree
-	crowdedServices = 5               // times the service time: chance arrivals would have shown their ups and downs
-	crowdedLeast    = 4               // connections in use
-	crowdFirst      = time.Minute     // until the next attempt after one that was in vain
+	crowdedFor      = 2 * time.Second  // a few looks at the server agree
+	standingFor     = 10 * time.Second // a load that varies would have shown it
+	crowdedServices = 20               // times the service time: so would chance arrivals
+	crowdedLeast    = 4                // connections in use
+	crowdFirst      = time.Minute      // until the next attempt after one that was in vain
 	crowdMost       = 32 * time.Minute
 )
 
@@ -39,11 +40,11 @@ func (s *State) crowd(w window, est model.Estimate) bool {
 }
 
 // standing tells whether as many connections were in use at the highest moment of
-// this crowd as in the mean, give or take half of what chance arrivals would make it
-// vary by: the square root. Then callers come back at once.
+// this crowd as in the mean, give or take what chance arrivals would make it vary by, the
+// square root, which they do within so many service times. Then callers come back soon.
 func (l *Learner) standing(w window) bool {
 	mean := (l.Crowd.InUse + w.InUseTime.Seconds()) / (l.Crowd.Seconds + w.Elapsed.Seconds())
-	return float64(max(l.CrowdPeak, w.Peak))-mean < 0.5*math.Sqrt(mean)
+	return float64(max(l.CrowdPeak, w.Peak))-mean < math.Sqrt(mean)
 }
 
 // suspect gathers what a crowd completes, and makes a queue when that is known.
@@ -56,7 +57,7 @@ func (l *Learner) suspect(at time.Duration, w window, crowded bool, limit, low, 
 	l.CrowdPeak = max(l.CrowdPeak, w.Peak)
 	long := crowdedFor
 	if est.Prior == 0 {
-		long = max(long, crowdedServices*est.Service)
+		long = max(standingFor, crowdedServices*est.Service)
 	}
 	if l.Crowd.Seconds < long.Seconds() || l.Crowd.Completions < trialCompletions && l.Crowd.Seconds < trialHard {
 		return move{}
@@ -82,6 +83,21 @@ func (l *Learner) suspect(at time.Duration, w window, crowded bool, limit, low, 
 func (l *Learner) crowdBeats(t *Trial) bool {
 	m := l.at(l.Made)
 	return m == nil || t.rate() <= m.rate()
+}
+
+// worthMaking tells whether a limit serves as much as those did who were in use before
+// the queue was made, beyond a standard error: nobody had to queue there, so it is for
+// the smaller limit to be proved.
+func (l *Learner) worthMaking(o model.Objective, n int) bool {
+	t, m := l.at(n), l.at(l.Made)
+	if n >= l.Made || t == nil || m == nil {
+		return n < l.Made
+	}
+	gain, doubt := l.gain(t, m)
+	if o == model.Latency { // throughput over response time: see [Learner.verified]
+		return 2*(gain-doubt) > math.Log(float64(n)/float64(l.Made))
+	}
+	return gain-doubt > math.Log(1-give(o))
 }
 
 // inVain takes the limit back to where it was when there was no queue: the crowd

@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -68,6 +69,36 @@ func TestNoQueueIsMadeWhereItCouldOnlyHarm(t *testing.T) {
 		}
 		if p.moves > 0 {
 			t.Errorf("%s: the limit was moved %d times, to %d at last", name, p.moves, p.limit)
+		}
+	}
+}
+
+// Callers who pause make ups and downs, all of them beyond the knee when the limit is
+// above them all: less is served at the highest, and the way down begins where most was.
+func TestUpsAndDownsBeyondTheKneeLeadDown(t *testing.T) {
+	for seed := range uint64(10) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		p := newPlant(func(n float64) float64 { return 210 * min(n/8, 1) / (1 + 0.05*max(0, n-8)) }, 30, 100, 0.02, seed)
+		s := controller.State{}
+		for p.at < 5*time.Minute {
+			p.callers = 15 + rng.IntN(16)
+			s = p.run(config(), s, 200*time.Millisecond, nil)
+		}
+		if p.limit < 6 || p.limit > 12 {
+			t.Errorf("seed %d: eight of up to thirty callers are served best, and the limit is %d", seed, p.limit)
+		}
+	}
+}
+
+// A queue is made of what had none: the smaller limit has to be proved, or bad luck of
+// what was counted leaves some of a few callers waiting for nothing.
+func TestBadLuckLeavesNoCallerOutside(t *testing.T) {
+	for seed := range uint64(20) {
+		p := newPlant(func(n float64) float64 { return 20 * n }, 5, 100, 0.1, seed)
+		p.server.Ours.OnCPU = 5
+		p.run(config(), controller.State{}, 10*time.Minute, nil)
+		if p.limit < 5 {
+			t.Errorf("seed %d: each of five callers adds as much, and the limit is %d", seed, p.limit)
 		}
 	}
 }

@@ -64,6 +64,8 @@ type Learner struct {
 	IdleFor        time.Duration // time without saturation within the current trial
 	Lull           Trial         // what came back meanwhile
 	Asking         float64       // callers, in use and queued, as the current trial began; 0: not looked yet
+	Most           int           // the most of them at once since then
+	All            bool          // the trial is to serve all of them at once
 
 	Crowd      Trial         // being gathered while the server may be crowded without a queue
 	CrowdPeak  int           // the most of it in use at once
@@ -177,9 +179,9 @@ const (
 	stallServices = 10
 	stuckFor      = 10 * time.Minute
 
-	// insideLeast is the share of the callers, and of the limit, from which the queue has
-	// not gone but only moved into the server, as that of a closed loop does: how many
-	// come back is as good a measure as with a queue.
+	// insideLeast is the share of the callers, and of those whom the limit lets in, from
+	// which the queue has not gone but only moved into the server, as that of a closed
+	// loop does: how many come back is as good a measure as with a queue.
 	insideLeast = 0.85
 
 	settleLeast = 100 * time.Millisecond
@@ -253,7 +255,7 @@ func (l *Learner) queue(at time.Duration, w window, limit int) {
 // bursts shorter than an episode is learned over several of them.
 func (l *Learner) begin(at time.Duration, limit, low int) move {
 	l.Episode, l.Verify, l.Recalled, l.Made, l.Base, l.IdleFor = true, false, 0, 0, limit, 0
-	l.Drifted, l.Alarmed, l.OtherKind = false, false, false
+	l.Drifted, l.Alarmed, l.OtherKind, l.All = false, false, false, false
 	l.Relearns = l.Known || l.Doubted
 	l.Known = false
 	l.Resumed = l.Trials > 0 && l.BrokenOff > 0 && at-l.BrokenOff < resumeWithin
@@ -261,7 +263,7 @@ func (l *Learner) begin(at time.Duration, limit, low int) move {
 	if !l.Resumed {
 		l.Trials, l.Duels, l.Refined, l.Low = 0, 0, 0, low
 	}
-	l.Current = Trial{N: limit}
+	l.Current, l.Most = Trial{N: limit}, 0
 	l.From, l.Moved, l.BackAt, l.Left = at, at, at, 0
 	return move{limit: limit, reason: sizing.Learning, soon: fastLook}
 }
@@ -279,7 +281,7 @@ func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
 // new connections are open.
 func (l *Learner) try(at time.Duration, n int, service time.Duration, reason sizing.Reason) move {
 	l.Moved, l.BackAt, l.Left = at, at, float64(max(l.Current.N, n))
-	l.Current, l.Lull, l.Asking = Trial{N: n}, Trial{}, 0
+	l.Current, l.Lull, l.Asking, l.Most = Trial{N: n}, Trial{}, 0, 0
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
 	return move{limit: n, reason: reason, soon: fastLook}
@@ -298,7 +300,12 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	if l.Asking == 0 {
 		l.Asking = callers
 	}
-	inside := callers >= insideLeast*l.Asking && w.inUse >= insideLeast*float64(l.Current.N)
+	l.Most = max(l.Most, w.Peak)
+	letIn := float64(l.Current.N)
+	if letIn <= verifyStep*l.Asking { // a limit just above them all
+		letIn = math.Min(letIn, l.Asking)
+	}
+	inside := callers >= insideLeast*l.Asking && w.inUse >= insideLeast*letIn
 	if !l.Saturated && !inside {
 		// The queue is gone. A short gap may be a lull; a longer one means
 		// that this limit serves the demand, or that the demand is gone.
@@ -379,9 +386,14 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 	if expected := min(l.Low, high); l.Relearns || l.Measured[0].N > expected {
 		low = max(low, expected)
 	}
-	n := l.next(cfg, low, min(high, max(low, int(callers)-1)), est.Prior)
+	asking := max(int(callers), l.Most)
+	n := l.next(cfg, low, min(high, max(low, asking-1)), est.Prior)
 	if n == 0 {
-		n = l.forAll(cfg.Objective, int(callers), high)
+		if l.All {
+			return l.settle(at) // the queue that is left is of those who come back this moment
+		}
+		n = l.forAll(cfg.Objective, asking, high)
+		l.All = n != 0
 	}
 	if n == 0 || l.Trials == maxTrials {
 		return l.conclude(cfg, at, low, high)

@@ -199,21 +199,29 @@ func (l *Learner) slope() float64 {
 	return math.Log(top.rate()/below.rate()) / math.Log(float64(top.N)/float64(below.N))
 }
 
-// forAll is the limit that serves all callers at once, where the episode would end one
+// forAll is the limit that serves all callers at once, where the episode would end
 // short of it and lose more than the objective gives; 0 otherwise. It cannot be a trial
 // like others, because nobody queues there: that is why it is the last, and stays.
+//
+// How much is lost shows in how throughput rises with what is in use: where few more
+// ask than are let in, a limit is not always filled, and the next seems to give less
+// than it would. It is not trusted further than half as much again.
 func (l *Learner) forAll(o model.Objective, callers, high int) int {
-	top := &l.Measured[l.Trials-1]
-	n := top.N + 1
-	if n != callers || n > high || l.smallest(o) != l.Trials-1 {
+	choice, top := l.smallest(o), l.Trials-1
+	n := callers
+	c := &l.Measured[choice]
+	if n <= c.N || 2*n > 3*c.N && n > c.N+1 || n > high || n <= l.Measured[top].N && l.at(n) != nil {
 		return 0
 	}
 	slope := 1.0
-	if l.Trials > 1 {
-		slope = l.slope()
+	for i := choice; i >= 0; i-- { // from clearly below, or it is that of the noise
+		if below := &l.Measured[i]; 4*l.Measured[top].N >= 5*below.N {
+			slope = math.Log(l.Measured[top].rate()/below.rate()) / math.Log(l.Measured[top].concurrency()/below.concurrency())
+			break
+		}
 	}
-	wider := math.Log(float64(n) / float64(top.N))
-	if o == model.Latency && 2*slope <= 1 || o != model.Latency && slope*wider <= -math.Log(1-give(o)) {
+	wider := math.Log(float64(n) / float64(c.N))
+	if o == model.Latency && 2*slope <= 1 || o != model.Latency && !(slope*wider > -math.Log(1-give(o))) {
 		return 0
 	}
 	return n

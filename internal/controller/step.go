@@ -158,7 +158,7 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	// On a plateau more connections do no harm, unless callers queue without
 	// end: then nothing is lost by the smaller limit, if it is a plateau. Where more
 	// ask than the limit was seen to serve, and a higher one was seen to, it is that.
-	natural := k.Identified
+	natural := k.Identified || k.Missing == model.MissingBelow && s.Limit > k.Upper
 	short := k.Identified && s.Limit < k.Lower && s.At-s.NaturalAt >= naturalGap
 	if queued >= varyingAfter && !short {
 		if natural = e.Varied >= s.Limit && k.N < s.Limit; natural && cfg.Objective != model.Latency {

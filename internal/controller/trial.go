@@ -61,6 +61,14 @@ func (t *Trial) rate() float64 {
 	return t.Completions / t.Seconds
 }
 
+// concurrency is how many connections were in use on the average.
+func (t *Trial) concurrency() float64 {
+	if t.Seconds <= 0 {
+		return 0
+	}
+	return t.InUse / t.Seconds
+}
+
 func (t *Trial) add(w window) {
 	dt := w.Elapsed.Seconds()
 	t.Seconds += dt

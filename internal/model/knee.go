@@ -38,7 +38,7 @@ type Missing string
 const (
 	MissingPoints Missing = "points" // fewer than 4 different n
 	MissingSpan   Missing = "span"   // the largest n is less than 6 times the smallest
-	MissingBelow  Missing = "below"  // already flat at the smallest n seen
+	MissingBelow  Missing = "below"  // already flat, or falling, at the smallest n seen
 	MissingAbove  Missing = "above"  // still rising at the largest n seen
 	MissingBend   Missing = "bend"   // the rise does not stand out of the noise
 )

@@ -83,7 +83,8 @@ const (
 // throughput, with the levels that the evidence cannot tell from it. It is
 // identified only when levels beyond it were seen to serve less: on a plateau more
 // connections do no harm, and where throughput still rises at the highest level
-// seen, more may serve more. peak is the throughput at the top, best at the knee,
+// seen, more may serve more. Where less was seen beyond it and nothing below,
+// [MissingBelow], a smaller one may be better still. peak is the throughput at the top, best at the knee,
 // per second. least is the smallest level that gives four fifths of the peak: below
 // it nothing is worth trying. All are 0 where nothing is known.
 //
@@ -125,12 +126,13 @@ func (o *Occupancy) Knee(objective Objective, demand float64) (k Knee, peak, bes
 	}
 	last := c.count - 1
 	fall := c.logX[top] - c.logX[last]
-	switch {
-	case c.n[0] > 1 && c.n[0] > c.n[choice]/2:
+	falls := top != last && fall >= kneeDecline*c.together(top, last) && fall >= -math.Log(1-objective.tolerance())
+	switch unseen := c.n[0] > 1 && c.n[0] > c.n[choice]/2; {
+	case unseen && falls:
+		k.Missing = MissingBelow
+	case unseen:
 		k.Missing = MissingSpan
-	case top == last:
-		k.Missing = MissingAbove
-	case fall < kneeDecline*c.together(top, last) || fall < -math.Log(1-objective.tolerance()):
+	case !falls:
 		k.Missing = MissingAbove
 	default:
 		k.Identified = true

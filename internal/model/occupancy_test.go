@@ -55,7 +55,8 @@ func TestWhatWasNotSeenToServeLessIsNoKnee(t *testing.T) {
 		{"nothing seen", Levels{}, MissingPoints},
 		{"still rising at the highest level", visited(rng, func(n float64) float64 { return 50 * n }, 60, 60, 60, 60, 60), MissingAbove},
 		{"a plateau", visited(rng, plateau, 60, 80, 90, 80, 60, 40, 30, 20), MissingAbove},
-		{"only high levels, as of a closed loop at its limit", visited(rng, fourCores, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60, 60, 60), MissingSpan},
+		{"only high levels, as of a closed loop at its limit", visited(rng, plateau, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60, 60, 60), MissingSpan},
+		{"the same, and less at the higher ones", visited(rng, fourCores, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60, 60, 60, 60, 60, 60, 60, 60, 60), MissingBelow},
 	} {
 		if k, _, _, _ := occupied(c.levels).Knee(Balanced, 0); k.Identified || k.Missing != c.missing {
 			t.Errorf("%s: identified %t, missing %q, want %q", c.name, k.Identified, k.Missing, c.missing)
