@@ -49,6 +49,7 @@ type Learner struct {
 
 	Memories [memories]Memory // of the loads of earlier episodes
 	Recalled int              // 1 + the index of the memory whose limit is being tried; 0: none
+	Again    bool             // it disagreed, and is asked once more
 
 	Knee  model.Knee // what the last episode found
 	PeakX float64    // throughput there, per second
@@ -125,7 +126,7 @@ const (
 	trialCompletions = 60    // 13 % standard error for exponential service, less for a closed loop
 	trialNoise       = 0.04  // relative standard error; what decides is measured again
 	verifyNoise      = 0.018 // of a trial of one other limit at rest: there is time
-	confirmed        = 0.8   // seconds after which the top of a climb is believed not to rise any more
+	confirmed        = 0.8   // seconds after which the top of a climb is believed not to rise any more, and a memory to be of another load
 	refinements      = 4     // in one episode: more would chase the noise of the best
 	duels            = 3     // in one episode
 	duelMost         = 2.4   // seconds that a limit is measured for at most, to tell it from its rival
@@ -281,7 +282,7 @@ func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
 // new connections are open.
 func (l *Learner) try(at time.Duration, n int, service time.Duration, reason sizing.Reason) move {
 	l.Moved, l.BackAt, l.Left = at, at, float64(max(l.Current.N, n))
-	l.Current, l.Lull, l.Asking, l.Most = Trial{N: n}, Trial{}, 0, 0
+	l.Current, l.Lull, l.Asking, l.Most, l.Again = Trial{N: n}, Trial{}, 0, 0, false
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
 	return move{limit: n, reason: reason, soon: fastLook}
@@ -349,6 +350,10 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	}
 	if l.Current.Completions == 0 {
 		return l.stalled(at, low, high)
+	}
+	if l.Recalled > 0 && !l.Again && !l.Memories[l.Recalled-1].agrees(&l.Current) {
+		l.Again, l.Current = true, Trial{N: l.Current.N} // many who are let in at once start in step
+		return stay
 	}
 	return l.file(cfg, at, low, high, callers, est)
 }
@@ -447,7 +452,7 @@ func (l *Learner) done(o model.Objective) bool {
 	switch {
 	case t.Seconds >= trialHard && t.Completions >= enough || t.Seconds >= trialEnd:
 		return true
-	case t.Seconds < trialLeast || t.Completions < trialCompletions:
+	case t.Seconds < trialLeast || t.Completions < trialCompletions || l.Again && t.Seconds < confirmed:
 		return false
 	}
 	if l.Verify {

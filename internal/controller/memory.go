@@ -131,14 +131,19 @@ func (l *Learner) recall(t Trial, low, high int) int {
 	return found
 }
 
+// agrees tells whether a trial at the remembered limit is of the load remembered.
+func (m *Memory) agrees(now *Trial) bool {
+	return math.Abs(math.Log(now.rate()/m.BestX)) < math.Log(sameLoad)
+}
+
 // adopt ends an episode at the limit remembered for this load, whose throughput
 // was just measured, if that agrees; ok is false otherwise. What the limit in
 // force gives is taken from now, what the others give, from then, in proportion.
 func (l *Learner) adopt(at time.Duration, m *Memory, now Trial) (mv move, ok bool) {
-	scale := now.rate() / m.BestX
-	if !(math.Abs(math.Log(scale)) < math.Log(sameLoad)) {
+	if !m.agrees(&now) {
 		return move{}, false
 	}
+	scale := now.rate() / m.BestX
 	m.Used = at
 	l.Trials = m.Trials
 	for i := range m.Trials { // as if measured for a second each

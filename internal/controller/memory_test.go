@@ -38,6 +38,34 @@ func trying(t *testing.T) (p *plant, s controller.State, knee int) {
 	return p, s, knee
 }
 
+// Of many who are let in at once the first come back in step, and fewer than later.
+func TestAMemoryIsNotJudgedByTheFirstInstantAtItsLimit(t *testing.T) {
+	for seed := range uint64(10) {
+		p := newPlant(holdingSearch, 150, 4, 0.03, seed)
+		limit, since := p.limit, p.at
+		inStep := func(c curve) curve {
+			return func(n float64) float64 {
+				if limit != p.limit {
+					if limit = p.limit; limit > 16 {
+						since = p.at
+					}
+				}
+				if p.at-since < 500*time.Millisecond {
+					return 0.6 * c(n)
+				}
+				return c(n)
+			}
+		}
+		s := p.run(config(), controller.State{}, 30*time.Second, nil)
+		p.curve = pureSearch
+		s = p.run(config(), s, 30*time.Second, nil)
+		p.curve = inStep(holdingSearch)
+		if _, took := reached(p, s, 2286); took > 3*time.Second {
+			t.Errorf("seed %d: %s until the load that was known is served", seed, took)
+		}
+	}
+}
+
 func TestALoadThatComesBackIsRecognisedWithinTwoSeconds(t *testing.T) {
 	slow := 0
 	for seed := range uint64(20) {
