@@ -97,7 +97,8 @@ func TestTheUpsAndDownsOfAnotherLoadDoNotEndTheDescent(t *testing.T) {
 		p, s := *p, s
 		if s.Learn.Known = known; known { // what the ups and downs said of the load before
 			s.Learn.Knee, s.Learn.BestX, s.Learn.PeakX = model.Knee{N: 32, Lower: 25, Upper: 40, Identified: true}, 2286, 2286
-			s.Learn.BaseCount = 2286
+			s.Learn.BaseSeconds, s.Learn.BaseCount = 5, 5*2286
+			s.Learn.VerifyEvery, s.Learn.VerifyAt = time.Minute, p.at+time.Minute // it rests there
 		}
 		p.run(config(), s, time.Minute, nil)
 		if p.limit > 5 {

@@ -84,6 +84,9 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 		return min(high, top.N*2)
 	}
 	if down {
+		if bottom.N >= farDown && !l.Relearns { // nothing is known of the curve
+			return max(low, bottom.N/4) // too many by far, most likely, and a queue grows while it is found out
+		}
 		return max(low, bottom.N/2)
 	}
 
@@ -105,6 +108,10 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 	}
 	return n
 }
+
+// farDown is the limit from which an episode goes down by quarters: no server that has a
+// knee so high loses much in the third of a second in which a quarter of it is tried.
+const farDown = 32
 
 // beyondPrior is the prior and half as much again: the first limit to try, on the side
 // of the expected knee that costs little.
