@@ -363,3 +363,21 @@ func BenchmarkStep(b *testing.B) {
 		s, _ = controller.Step(cfg, s, o)
 	}
 }
+
+// Each limit tried on the way down builds a queue while it is measured, so the way from
+// far too many is short; but of a load that is known, it is not cut short.
+func TestTheWayDownFromFarTooManyIsShort(t *testing.T) {
+	p := newPlant(func(n float64) float64 { return 800 * min(n/4, 1) / (1 + 0.005*max(0, n-4)) }, 150, 100, 0.02, 1)
+	var tried []int
+	p.run(config(), controller.State{}, 20*time.Second, func(_ controller.Observation, d controller.Decision) {
+		if len(tried) == 0 || tried[len(tried)-1] != d.Limit {
+			tried = append(tried, d.Limit)
+		}
+	})
+	if len(tried) < 3 || tried[0] != 100 || tried[1] > 25 || tried[2] > 12 {
+		t.Errorf("from 100 to a knee of 4 by %v", tried)
+	}
+	if p.limit < 4 || p.limit > 6 {
+		t.Errorf("the limit rests at %d, the knee is at 4", p.limit)
+	}
+}
