@@ -282,7 +282,7 @@ func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
 // new connections are open.
 func (l *Learner) try(at time.Duration, n int, service time.Duration, reason sizing.Reason) move {
 	l.Moved, l.BackAt, l.Left = at, at, float64(max(l.Current.N, n))
-	l.Current, l.Lull, l.Asking, l.Most, l.Again = Trial{N: n}, Trial{}, 0, 0, false
+	l.Current, l.Lull, l.Asking, l.Most, l.Again, l.All = Trial{N: n}, Trial{}, 0, 0, false, false
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
 	return move{limit: n, reason: reason, soon: fastLook}
@@ -392,18 +392,20 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 		low = max(low, expected)
 	}
 	asking := max(int(callers), l.Most)
-	n := l.next(cfg, low, min(high, max(low, asking-1)), est.Prior)
+	n, all := l.next(cfg, low, min(high, max(low, asking-1)), est.Prior), false
 	if n == 0 {
 		if l.All {
 			return l.settle(at) // the queue that is left is of those who come back this moment
 		}
 		n = l.forAll(cfg.Objective, asking, high)
-		l.All = n != 0
+		all = n != 0
 	}
 	if n == 0 || l.Trials == maxTrials {
 		return l.conclude(cfg, at, low, high)
 	}
-	return l.try(at, n, est.Service, reason)
+	m = l.try(at, n, est.Service, reason)
+	l.All = all
+	return m
 }
 
 // foreign tells whether the trial just filed is of another load than the one whose ups

@@ -44,7 +44,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	}
 	t := l.Window
 	l.Window = Trial{}
-	if l.Store.Add(at, t.InUse/t.Seconds, t.Completions, t.Seconds) != model.Unchanged && at >= l.DriftAt {
+	if l.Store.Add(at, t.concurrency(), t.Completions, t.Seconds) != model.Unchanged && at >= l.DriftAt {
 		m := l.begin(at, limit, low)
 		l.Drifted = true
 		m.reason = sizing.CapacityChanged
@@ -81,7 +81,7 @@ func (l *Learner) overrun(at time.Duration) (ratio float64) {
 // beside what was seen there.
 func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low, high int, est model.Estimate) move {
 	l.Episode, l.Verify, l.Base, l.Trials = true, true, limit, 0
-	if x, seconds, ok := l.Store.Near(at, t.InUse/t.Seconds); ok { // what was seen since it rests here, not only the last window
+	if x, seconds, ok := l.Store.Near(at, t.concurrency()); ok { // what was seen since it rests here, not only the last window
 		t = t.times(x * seconds / math.Max(t.Completions, 1))
 		t.Seconds, t.Completions = seconds, x*seconds
 	}
