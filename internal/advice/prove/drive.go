@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,10 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -83,65 +81,86 @@ func parts(l load, a *advice.Advice, n int) []int {
 	return clients
 }
 
-// drive runs pgbench once for each script, all at once, and adds up. clients, if
-// given, are used instead of the load's.
+// connecting is what pgbench takes for each of its clients, on its own clock, where many
+// connect.
+const connecting = 25 * time.Millisecond
+
+// drive runs pgbench once for each script, all at once, and adds up what was done in the
+// last `length` in which all of them ran with all their clients. clients, if given, are
+// used instead of the load's.
 func (b *bed) drive(ctx context.Context, l load, connString func(string) (string, error), clients []int, length time.Duration) (result, error) {
-	var (
-		all    sync.WaitGroup
-		mu     sync.Mutex
-		sum    result
-		times  []float64
-		failed error
-	)
-	for i, sc := range l.scripts {
+	scripts, run := slices.Clone(l.scripts), length
+	for i := range scripts {
 		if clients != nil {
-			sc.clients = clients[i]
+			scripts[i].clients = clients[i]
 		}
-		all.Go(func() {
-			tps, ms, err := b.pgbenchRun(ctx, sc, connString, length)
-			mu.Lock()
-			defer mu.Unlock()
-			sum.tps += tps
-			times, failed = append(times, ms...), errors.Join(failed, err)
-		})
+		run += time.Duration(scripts[i].clients) * connecting
 	}
-	all.Wait()
-	if failed != nil {
-		return result{}, failed
+	var (
+		all  = make([][]transaction, len(scripts))
+		errs = make([]error, len(scripts))
+		wait sync.WaitGroup
+	)
+	for i, sc := range scripts {
+		wait.Go(func() { all[i], errs[i] = b.pgbenchRun(ctx, sc, connString, run) })
 	}
-	if len(times) == 0 {
-		return result{p99: math.Inf(1)}, nil // so starved that nothing was finished
+	wait.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return result{}, err
 	}
-	slices.Sort(times)
-	sum.p99 = times[min(len(times)-1, len(times)*99/100)]
-	return sum, nil
+	return together(all, length), nil
 }
 
-// tpsLine is pgbench's own word for throughput; connecting is left out of it.
-var tpsLine = regexp.MustCompile(`tps = ([0-9.]+)`)
+// transaction is one that pgbench has finished.
+type transaction struct {
+	end time.Duration // since the epoch of its clock
+	ms  float64       // what it took, without the script's pause
+}
 
-// pgbenchRun is one pgbench; it returns its throughput and the response times in
-// ms, pauses left out.
-func (b *bed) pgbenchRun(ctx context.Context, sc script, connString func(string) (string, error), length time.Duration) (tps float64, ms []float64, err error) {
+// together is the throughput and the p99 of the last `length` before the first pgbench
+// ended. One so starved that it finished nothing does not count.
+func together(all [][]transaction, length time.Duration) result {
+	end := time.Duration(math.MaxInt64)
+	for _, done := range all {
+		if len(done) > 0 {
+			last := slices.MaxFunc(done, func(a, b transaction) int { return cmp.Compare(a.end, b.end) })
+			end = min(end, last.end)
+		}
+	}
+	var times []float64
+	for _, done := range all {
+		for _, t := range done {
+			if t.end <= end && t.end > end-length {
+				times = append(times, t.ms)
+			}
+		}
+	}
+	if len(times) == 0 {
+		return result{p99: math.Inf(1)}
+	}
+	slices.Sort(times)
+	return result{tps: float64(len(times)) / length.Seconds(), p99: times[min(len(times)-1, len(times)*99/100)]}
+}
+
+// pgbenchRun is one pgbench; it returns what was finished.
+func (b *bed) pgbenchRun(ctx context.Context, sc script, connString func(string) (string, error), run time.Duration) ([]transaction, error) {
 	dsn, err := connString(sc.application)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	folder, err := os.MkdirTemp(b.folder, sc.application)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	// pgbench's clock runs while its clients connect, about 25 ms each where many do.
-	length += time.Duration(sc.clients) * 25 * time.Millisecond
-	args := []string{"-n", "-c", fmt.Sprint(sc.clients), "-T", fmt.Sprint(int(math.Ceil(length.Seconds()))), "-l", "--log-prefix", filepath.Join(folder, "log")}
+	args := []string{"-n", "-c", fmt.Sprint(sc.clients), "-T", fmt.Sprint(int(math.Ceil(run.Seconds()))), "-l", "--log-prefix", filepath.Join(folder, "log")}
 	if sc.rate > 0 {
 		args = append(args, "-R", fmt.Sprint(sc.rate))
 	}
 	if sc.text != "" {
 		file := filepath.Join(folder, "script.sql")
 		if err := os.WriteFile(file, []byte(sc.text), 0o600); err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		args = append(args, "-f", file)
 	}
@@ -151,21 +170,18 @@ func (b *bed) pgbenchRun(ctx context.Context, sc script, connString func(string)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		if ctx.Err() != nil {
-			return 0, nil, ctx.Err()
+			return nil, ctx.Err()
 		}
-		return 0, nil, fmt.Errorf("pgbench: %w: %s", err, tail(string(out)))
+		return nil, fmt.Errorf("pgbench: %w: %s", err, tail(string(out)))
 	}
-	if found := tpsLine.FindSubmatch(out); found != nil {
-		tps, _ = strconv.ParseFloat(string(found[1]), 64)
-	}
-	ms, err = readLogs(filepath.Join(folder, "log*"), sc.pause)
-	return tps, ms, err
+	return readLogs(filepath.Join(folder, "log*"), sc.pause)
 }
 
 func tail(text string) string { return text[max(0, len(text)-500):] }
 
-// readLogs reads the third column of pgbench's logs: microseconds.
-func readLogs(pattern string, pause time.Duration) (ms []float64, err error) {
+// readLogs reads pgbench's logs: the third column is microseconds, the fifth and sixth
+// are the time of the end.
+func readLogs(pattern string, pause time.Duration) (done []transaction, err error) {
 	files, _ := filepath.Glob(pattern)
 	for _, name := range files {
 		f, err := os.Open(name)
@@ -173,19 +189,18 @@ func readLogs(pattern string, pause time.Duration) (ms []float64, err error) {
 			return nil, err
 		}
 		for scan := bufio.NewScanner(f); scan.Scan(); {
-			fields := strings.Fields(scan.Text())
-			if len(fields) < 3 {
-				continue
-			}
-			us, err := strconv.ParseFloat(fields[2], 64)
-			if err != nil {
+			var client, number, us, script, seconds, micros int64
+			if _, err := fmt.Sscan(scan.Text(), &client, &number, &us, &script, &seconds, &micros); err != nil {
 				continue // "failed" and "skipped" are not response times
 			}
-			ms = append(ms, max(0, us/1000-float64(pause.Milliseconds())))
+			done = append(done, transaction{
+				end: time.Duration(seconds)*time.Second + time.Duration(micros)*time.Microsecond,
+				ms:  max(0, float64(us)/1000-float64(pause.Milliseconds())),
+			})
 		}
 		if err := f.Close(); err != nil {
 			return nil, err
 		}
 	}
-	return ms, nil
+	return done, nil
 }
