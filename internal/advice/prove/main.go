@@ -63,14 +63,16 @@ func run(ctx context.Context, names string, point, look time.Duration, pairs int
 // prove is one line of the table.
 func prove(ctx context.Context, b *bed, l load, point, look time.Duration, pairs int) error {
 	if l.cycle > 0 {
-		point, look = max(point, 2*l.cycle+time.Second), max(look, 2*l.cycle+time.Second)
+		// A burst lasts milliseconds: a look has to meet one of several.
+		point, look = max(point, 2*l.cycle+time.Second), max(look, 6*l.cycle+time.Second)
 	}
 	a, err := b.recommend(ctx, l, look)
 	if err != nil {
 		return err
 	}
 	if !a.Size.Known {
-		return fmt.Errorf("no size: %v", a.Size.Why)
+		fmt.Printf("%-13s no size: %s\n", l.name, strings.Join(a.Size.Why, " "))
+		return nil
 	}
 	fmt.Fprintf(os.Stderr, "%s: %s %v; %+v demand p99 %.0f clipped %.2f; supply ratio %.2f saturated %.2f cpu %.2f; max of each", l.name, a.Size.Rule, a.Size.Why, a.Seen.Activity, a.Demand.P99, a.Demand.Clipped, a.Supply.Ratio, a.Supply.Saturated, a.Supply.CPU)
 	for _, x := range a.Applications {
