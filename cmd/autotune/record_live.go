@@ -107,7 +107,7 @@ func (f *recordFlags) liveNote() string {
 // pace is the time from look to look, by what the server says that a census costs
 // it, which is no less than a look. A census is a transaction of its own, too.
 func (r *recording) pace(ctx context.Context, reader *pgstat.Reader) time.Duration {
-	c, err := reader.Census(ctx)
+	c, err := reader.Census(ctx, 0)
 	r.own++
 	if err != nil {
 		return lookSeldom // it cannot be known

@@ -18,6 +18,9 @@ type Demand struct {
 	P95    float64 `json:"p95"`
 	P99    float64 `json:"p99"`
 	Peak   float64 `json:"peak"`
+	// Between is the peak where no look met it: known from when the statements began
+	// and ended that ran between two looks. 0 where the looks saw as many.
+	Between float64 `json:"between_looks,omitempty"`
 
 	// Wanted keeps 95 % of callers from waiting at the mean, by Erlang C.
 	Wanted int `json:"wanted"`
@@ -51,6 +54,9 @@ func demandOf(t *tally) Demand {
 	d.Median, d.P95, d.P99 = h.Quantile(0.5), h.Quantile(0.95), min(d.Peak, h.Quantile(0.99))
 	d.P95 = min(d.P95, d.P99)
 	d.Median = min(d.Median, d.P95)
+	if t.between > d.Peak {
+		d.Between, d.Peak = t.between, t.between
+	}
 	d.Wanted = model.ErlangCServers(d.Mean, waitShare)
 	d.Clipped = t.share(func(_ int, c *counts) bool {
 		return c.Idle == 0 && c.inUse() > 0 && c.open() >= 0.98*t.peak

@@ -190,3 +190,24 @@ func TestWhoIsLateInOneApplicationSaysNothingOfAnother(t *testing.T) {
 		t.Errorf("max %d by %s, and 30 hold a connection while they think: ratio %.1f", a.Size.Max, a.Size.Rule, a.Supply.Ratio)
 	}
 }
+
+// A burst of milliseconds between two looks was met by none of them.
+func TestABurstBetweenTwoLooksIsDemand(t *testing.T) {
+	all := steadily(group(pgstat.Idle, "", 40))
+	if z := Advise(Question{}, recorded(all, 16)).Size; z.Known {
+		t.Fatalf("max %d of nothing", z.Max)
+	}
+	burst := group(pgstat.Idle, "", 40)
+	burst.Between = 17.3
+	all[100].Groups = []pgstat.Group{burst}
+	nonsense := burst
+	nonsense.Between = 41
+	all[200].Groups = []pgstat.Group{nonsense}
+	a := Advise(Question{}, recorded(all, 16))
+	if z := a.Size; z.Rule != ByDemand || z.Max != 18 || z.Lower != 1 || z.Confidence != Low || a.Demand.Peak != 17.3 {
+		t.Fatalf("max %d of %d–%d, by %s, confidence %s, peak %g", z.Max, z.Lower, z.Upper, z.Rule, z.Confidence, a.Demand.Peak)
+	}
+	if why := strings.Join(a.Size.Why, " "); !strings.Contains(why, "shorter than the looks are apart") || !strings.Contains(why, "never more than 18") {
+		t.Error(why)
+	}
+}

@@ -97,6 +97,7 @@ type tally struct {
 	waits   map[string]float64 // mean number of active backends by wait event
 	oldest  map[pgstat.State]time.Duration
 	peak    float64 // most connections open at once
+	between float64 // most of them in use at once between two looks, at least
 	gap     time.Duration
 	gapSeen float64
 }
@@ -122,6 +123,9 @@ func tallyOf(samples []Sample, pick func(*pgstat.Group) bool) *tally {
 				clients += n
 				if g.Here {
 					here += n
+				}
+				if g.Between <= n { // NaN is not
+					t.between = max(t.between, g.Between)
 				}
 				t.oldest[g.State] = max(t.oldest[g.State], g.Oldest)
 				if g.State == pgstat.Active && g.Wait != "" {

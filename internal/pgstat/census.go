@@ -63,14 +63,20 @@ type Group struct {
 
 	Oldest time.Duration `json:"oldest_ns,omitempty"` // longest time any of them is in this state
 	Ages   time.Duration `json:"ages_ns,omitempty"`   // sum of the times they are in it
+
+	// Between is how many of these, which are idle, had a statement running at once
+	// since the look before: the mean from the first start to the last end of the
+	// statements that ended. There were no fewer at once at some instant.
+	Between float64 `json:"between_looks,omitempty"`
 }
 
-// Census counts all clients of the server. It is meant for ten times a second.
-func (r *Reader) Census(ctx context.Context) (Census, error) {
+// Census counts all clients of the server. It is meant for ten times a second. since is
+// the time from the last one, 0 if there was none.
+func (r *Reader) Census(ctx context.Context, since time.Duration) (Census, error) {
 	var c Census
 	err := r.session(ctx, r.cfg.Timeout, "read what the clients of the server do", func(ctx context.Context) error {
 		c = Census{Databases: map[string]int64{}}
-		return r.query(ctx, statement("census"), []any{Turnaround.Microseconds()}, func(rows pgx.Rows) error {
+		return r.query(ctx, statement("census"), []any{Turnaround.Microseconds(), since.Microseconds()}, func(rows pgx.Rows) error {
 			var (
 				g                      Group
 				database, role, app    *string
@@ -79,7 +85,7 @@ func (r *Reader) Census(ctx context.Context) (Census, error) {
 				oldest, ages           *int64
 				transactions, backends int64
 			)
-			if err := rows.Scan(&database, &role, &app, &kind, &state, &wait, &g.Here, &backends, &oldest, &ages, &transactions); err != nil {
+			if err := rows.Scan(&database, &role, &app, &kind, &state, &wait, &g.Here, &backends, &oldest, &ages, &g.Between, &transactions); err != nil {
 				return err
 			}
 			g.Database, g.Role, g.Application, g.Wait = text(database), text(role), text(app), text(wait)

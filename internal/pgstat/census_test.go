@@ -2,7 +2,9 @@ package pgstat
 
 import (
 	"context"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,7 +17,7 @@ func censusUntil(t *testing.T, r *Reader, wanted func(Census) bool) Census {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
-		c, err := r.Census(ctx)
+		c, err := r.Census(ctx, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,6 +64,42 @@ func TestTheCensusTellsApplicationsAndStatesApart(t *testing.T) {
 	})
 }
 
+// Two that waited for the same lock ran at once, though no look met them.
+func TestTheCensusSeesStatementsThatRanBetweenTwoLooks(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	cfg := parsed(t, dsn, named("bursty"))
+	holder := dial(t, parsed(t, dsn, named("gate")))
+	run(t, holder, "select pg_advisory_lock(4711)")
+	var both sync.WaitGroup
+	for range 2 {
+		conn := dial(t, cfg)
+		both.Go(func() { _, _ = conn.Exec(context.Background(), "select pg_advisory_xact_lock_shared(4711)") })
+	}
+	r := open(t, Config{ConnConfig: parsed(t, dsn)})
+	between := func(c Census) (most float64) {
+		if c.count("bursty", Idle, "") < 2 { // not split in those that have just ended and others
+			return -1
+		}
+		for _, g := range c.Groups {
+			if g.Application == "bursty" && g.State == Idle {
+				most = max(most, g.Between)
+			}
+		}
+		return most
+	}
+	censusUntil(t, r, func(c Census) bool { return c.count("bursty", Active, "Lock:advisory") == 2 })
+	run(t, holder, "select pg_advisory_unlock(4711)")
+	both.Wait()
+	c := censusUntil(t, r, func(c Census) bool { return between(c) >= 0 })
+	if n := between(c); n <= 1 || n > 2 {
+		t.Errorf("%.2f at once since the minute before, want more than 1 of 2", n)
+	}
+	none, err := r.Census(t.Context(), 0)
+	if n := between(none); err != nil || n != 0 {
+		t.Errorf("%.2f at once since just now, want none (%v)", n, err)
+	}
+}
+
 func TestTheCensusOfARoleWithoutPrivilegeSaysWhatIsHidden(t *testing.T) {
 	dsn := pgtest.DSN(t)
 	admin := dial(t, parsed(t, dsn, named("seen by few")))
@@ -78,7 +116,7 @@ func TestTheCensusOfARoleWithoutPrivilegeSaysWhatIsHidden(t *testing.T) {
 func TestTheCensusBehindAPooler(t *testing.T) {
 	cfg := parsed(t, pgtest.DSN(t))
 	through(between(t, cfg, true).address)(cfg)
-	if _, err := open(t, Config{ConnConfig: cfg}).Census(t.Context()); err != nil {
+	if _, err := open(t, Config{ConnConfig: cfg}).Census(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -63,6 +63,7 @@ type Surveyor struct {
 	reader  *pgstat.Reader
 	host    *host.Reader
 	begin   time.Time
+	looked  time.Time // the last look that saw something
 	lastCPU time.Time
 	spent   []time.Duration // of the last looks
 	failed  atomic.Int64
@@ -108,11 +109,16 @@ func (s *Surveyor) machine(ctx context.Context, f *pgstat.Facts) advice.Machine 
 
 // Look takes one sample.
 func (s *Surveyor) Look(ctx context.Context) (advice.Sample, error) {
-	c, err := s.reader.Census(ctx)
+	since := time.Duration(0)
+	if !s.looked.IsZero() {
+		since = time.Since(s.looked)
+	}
+	c, err := s.reader.Census(ctx, since)
 	if err != nil {
 		return advice.Sample{}, err
 	}
 	now := time.Now()
+	s.looked = now
 	sample := advice.Sample{At: now.Sub(s.begin), Groups: c.Groups, Transactions: c.Databases, Spent: c.Spent}
 	if s.Known.Machine.Shared && now.Sub(s.lastCPU) >= cpuEvery {
 		s.lastCPU = now
