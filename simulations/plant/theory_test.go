@@ -51,13 +51,16 @@ func TestOneConnectionIsAnMM1Queue(t *testing.T) {
 	within(t, "mean wait", r.Wait.Mean.Seconds(), rho*s/(1-rho), 0.01)
 	within(t, "mean response", r.Response.Mean.Seconds(), s/(1-rho), 0.01)
 	within(t, "share that waits", float64(r.Waited)/float64(r.Completions), rho, 0.01)
-	within(t, "p99 of the response", r.Response.P99.Seconds(), s/(1-rho)*math.Log(100), 0.015)
-	within(t, "mean queue", r.MeanQueued, rho*rho/(1-rho), 0.015)
+	within(t, "p99 of the response", r.Response.P99.Seconds(), s/(1-rho)*math.Log(100), 0.01)
+	within(t, "mean queue", r.MeanQueued, rho*rho/(1-rho), 0.01)
 }
 
 func TestAPoolWithinTheCoresIsAnMMCQueue(t *testing.T) {
 	t.Parallel()
-	for _, c := range []int{2, 8} {
+	for _, c := range []int{2, 8, 30} {
+		if c > 8 && effort <= 1 {
+			continue // few wait where there are many: 1 % takes 40 million requests
+		}
 		rho := 0.8
 		a := rho * float64(c)
 		r := run(t, open(a*1000, 10_000_000, free(c), plant.Distribution{Mean: ms}), nil, fix(c))
@@ -74,7 +77,7 @@ func TestAPoolOfOneIsAnMG1QueueWhateverTheService(t *testing.T) {
 		d := plant.Distribution{Kind: kind, Mean: ms, CV: math.Sqrt(cv2)}
 		r := run(t, open(600, 4_000_000, free(1), d), nil, fix(1))
 		const s, rho = 1e-3, 0.6 // Pollaczek and Khinchine
-		within(t, string(kind)+": mean wait", r.Wait.Mean.Seconds(), rho*s/(1-rho)*(1+cv2)/2, 0.015)
+		within(t, string(kind)+": mean wait", r.Wait.Mean.Seconds(), rho*s/(1-rho)*(1+cv2)/2, 0.01)
 	}
 }
 
@@ -87,7 +90,7 @@ func TestProcessorSharingKnowsOnlyTheMeanOfTheService(t *testing.T) {
 		}
 		r := run(t, open(700, 3_000_000, free(1), d), nil, fix(10_000))
 		within(t, string(kind)+": mean response", r.Response.Mean.Seconds(), 1e-3/(1-0.7), 0.01)
-		within(t, string(kind)+": mean runnable", r.MeanRunnable, 0.7/(1-0.7), 0.015)
+		within(t, string(kind)+": mean runnable", r.MeanRunnable, 0.7/(1-0.7), 0.01)
 		within(t, string(kind)+": work", r.Work, 0.7, 0.01)
 	}
 }
