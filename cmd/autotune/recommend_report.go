@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -127,7 +128,7 @@ func (r *recommendation) seen() {
 		r.item("throughput", "unknown")
 	}
 	d := a.Demand
-	r.item("in use", "%.1f on average; at most %.0f half of the time, %.0f for 95 %%, %.0f for 99 %%, %.0f ever", d.Mean, d.Median, d.P95, d.P99, d.Peak)
+	r.item("in use", "%.1f on average; at most %.0f half of the time, %.0f for 95 %%, %.0f for 99 %%, %.0f ever", d.Mean, d.Median, d.P95, d.P99, math.Ceil(d.Peak))
 	for _, step := range d.Steps {
 		if step.Share >= 0.005 {
 			r.line("  %13s%6s %s %3.0f %%", "", between(step.From, step.To), bar(step.Share, 24), 100*step.Share)

@@ -110,7 +110,7 @@ func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
 			span.Lower = min(span.Lower, unqueued(t))
 			kept = fmt.Sprintf("Demand decides, with a third above it for bursts. But %.1f backends compute or want to: whether the server's cores keep up, or callers queue for them inside it, cannot be told without their number.", s.Computing)
 		}
-		z.Why = append(z.Why, fmt.Sprintf("In use at once: half of the time at most %.0f, 99 %% of it at most %.0f, never more than %.0f. %s", d.Median, d.P99, math.Ceil(d.Peak), kept))
+		z.Why = append(z.Why, fmt.Sprintf("In use at once: half of the time at most %.0f, 99 %% of it at most %.0f, never more than %d. %s", d.Median, d.P99, up(d.Peak), kept))
 		if d.Between > 0 {
 			z.Why = append(z.Why, "The peak was shorter than the looks are apart: it is known from when the statements began and ended, and what they waited for is not. It may have been higher; look for longer (--for 10m).")
 		}

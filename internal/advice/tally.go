@@ -124,7 +124,7 @@ func tallyOf(samples []Sample, pick func(*pgstat.Group) bool) *tally {
 				if g.Here {
 					here += n
 				}
-				if g.Between <= n { // NaN is not
+				if g.Between <= n { // a damaged recording may say more
 					t.between = max(t.between, g.Between)
 				}
 				t.oldest[g.State] = max(t.oldest[g.State], g.Oldest)

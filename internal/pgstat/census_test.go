@@ -76,7 +76,7 @@ func TestTheCensusSeesStatementsThatRanBetweenTwoLooks(t *testing.T) {
 		both.Go(func() { _, _ = conn.Exec(context.Background(), "select pg_advisory_xact_lock_shared(4711)") })
 	}
 	r := open(t, Config{ConnConfig: parsed(t, dsn)})
-	between := func(c Census) (most float64) {
+	atOnce := func(c Census) (most float64) {
 		if c.count("bursty", Idle, "") < 2 { // not split in those that have just ended and others
 			return -1
 		}
@@ -90,12 +90,12 @@ func TestTheCensusSeesStatementsThatRanBetweenTwoLooks(t *testing.T) {
 	censusUntil(t, r, func(c Census) bool { return c.count("bursty", Active, "Lock:advisory") == 2 })
 	run(t, holder, "select pg_advisory_unlock(4711)")
 	both.Wait()
-	c := censusUntil(t, r, func(c Census) bool { return between(c) >= 0 })
-	if n := between(c); n <= 1 || n > 2 {
+	c := censusUntil(t, r, func(c Census) bool { return atOnce(c) >= 0 })
+	if n := atOnce(c); n <= 1 || n > 2 {
 		t.Errorf("%.2f at once since the minute before, want more than 1 of 2", n)
 	}
 	none, err := r.Census(t.Context(), 0)
-	if n := between(none); err != nil || n != 0 {
+	if n := atOnce(none); err != nil || n != 0 {
 		t.Errorf("%.2f at once since just now, want none (%v)", n, err)
 	}
 }

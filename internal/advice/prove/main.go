@@ -1,7 +1,7 @@
 // Command prove asks `autotune recommend` about real loads and then measures
 // whether it was right:
 //
-//	go run ./internal/advice/prove            # all loads, about 20 minutes
+//	go run ./internal/advice/prove            # all loads, about half an hour
 //	go run ./internal/advice/prove -loads search-4,hold-10 -point 2s
 //
 // It starts a throwaway PostgreSQL, drives it with pgbench (a client nobody here
