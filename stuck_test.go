@@ -166,7 +166,7 @@ func TestACallerThatHangsInAReplacedGenerationKeepsNothingFromTheNext(t *testing
 	leakFree(t)
 	answer, hangs := make(chan struct{}), make(chan struct{})
 	p := open(t, pgtest.DSN(t), 3, func(c *autotune.Config) {
-		c.DrainTimeout, c.SwapTimeout = time.Millisecond, 200*time.Millisecond
+		c.DrainTimeout, c.SwapTimeout = time.Millisecond, 2*time.Second
 		c.Pool.PrepareConn = func(ctx context.Context, _ *pgx.Conn) (bool, error) {
 			if ctx.Value(tenant{}) != nil {
 				close(hangs)

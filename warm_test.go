@@ -14,7 +14,7 @@ import (
 // with a permit in its hand.
 func TestWarmingARetiredGenerationKeepsNoPermit(t *testing.T) {
 	p := opened(t, pgtest.DSN(t), func(c *Config) {
-		c.Pool.MaxConns, c.Start, c.Ceiling, c.Manual, c.SwapTimeout = 1, 1, 2, true, 200*time.Millisecond
+		c.Pool.MaxConns, c.Start, c.Ceiling, c.Manual, c.SwapTimeout = 1, 1, 2, true, 2*time.Second
 	})
 	held, err := p.Acquire(t.Context())
 	if err != nil {
