@@ -55,7 +55,7 @@ model: ## 200,000 random operations against a model of the pool, with the race d
 swaps: ## a thousand hot-swaps under load, with the race detector, however long that takes
 	AUTOTUNE_SWAPS=1000 $(GO) test -race -count=1 -timeout 1h -run Swaps .
 
-theory: ## the simulator and the model against theory at full length (about 5 minutes)
+theory: ## the simulator and the model against theory at full length (about a minute)
 	AUTOTUNE_FIRE=full $(GO) test -count=1 -timeout 1h ./internal/model ./simulations/plant
 
 fuzz: ## FUZZTIME executions (default 1000000x) of every fuzz target
