@@ -109,14 +109,15 @@ const (
 	freezeAfter = 10 * time.Second
 
 	// shrinkAfter is how long a smaller max must have been enough when the knee
-	// says why, shrinkUnlearned when only the demand was low, and swapGap the least time between two swaps that only save connections: a
-	// swap reconnects everything, and the connections it saves are idle ones.
+	// says why, shrinkUnlearned when only the demand was low, and swapGap the
+	// least time between two swaps that only save connections: a swap reconnects
+	// everything, and the connections it saves are idle ones.
 	shrinkAfter     = time.Minute
 	shrinkUnlearned = 10 * time.Minute
 	swapGap         = 10 * time.Minute
 
-	// longestWindow is the longest gap between two looks, if not twice the usual one,
-	// that still describes one state of affairs; after a longer one (a stopped process, a suspended
-	// machine) the window is dropped.
+	// longestWindow is the longest gap between two looks, if not twice the usual
+	// one, that still describes one state of affairs; after a longer one (a stopped
+	// process, a suspended machine) the window is dropped.
 	longestWindow = 30 * time.Second
 )

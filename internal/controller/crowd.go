@@ -19,24 +19,27 @@ import (
 const (
 	crowdedFor      = 2 * time.Second  // a few looks at the server agree
 	standingFor     = 10 * time.Second // a load that varies would have shown it
+	unseenFor       = 30 * time.Second // a load that varies would have come down to where it shows
 	crowdedServices = 20               // times the service time: so would chance arrivals
 	crowdedLeast    = 4                // connections in use
+	crowdedQueue    = 0.5              // of the time somebody queues: rather that than a queue that stays
 	crowdFirst      = time.Minute      // until the next attempt after one that was in vain
 	crowdMost       = 32 * time.Minute
 )
 
 // crowd tells whether the server may be crowded although nobody queues. With the
 // cores known: twice as many connections in use as the prior finds useful, the cores
-// busy twice over, and no ups and downs that would show whether it does harm. With
+// busy twice over, and no ups and downs that show whether it does harm. With
 // the cores unknown: most backends compute, and the number in use stands still.
 func (s *State) crowd(w window, est model.Estimate) bool {
-	if w.saturated >= 0.05 || w.inUse < crowdedLeast {
+	if w.saturated >= crowdedQueue || w.inUse < crowdedLeast {
 		return false
 	}
+	unseen := w.inUse > 1.2*float64(est.Varied)
 	if s.Server.Cores > 0 {
-		return est.Crowded && w.inUse >= 2*float64(est.Prior) && w.inUse > 1.2*float64(est.Varied)
+		return est.Crowded && w.inUse >= 2*float64(est.Prior) && unseen
 	}
-	return s.Computing >= 0.5*w.inUse && s.Learn.standing(w)
+	return s.Computing >= 0.5*w.inUse && (unseen || s.Learn.standing(w))
 }
 
 // standing tells whether as many connections were in use at the highest moment of
@@ -58,6 +61,9 @@ func (l *Learner) suspect(at time.Duration, w window, crowded bool, limit, low, 
 	long := crowdedFor
 	if est.Prior == 0 {
 		long = max(standingFor, crowdedServices*est.Service)
+		if !l.standing(w) {
+			long = max(long, unseenFor)
+		}
 	}
 	if l.Crowd.Seconds < long.Seconds() || l.Crowd.Completions < trialCompletions && l.Crowd.Seconds < trialHard {
 		return move{}

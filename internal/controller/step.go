@@ -265,6 +265,7 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 			s.follow(w, est, o, high, d)
 		}
 	}
+	s.spare(o, w, est, low, d)
 	if m.reason == sizing.CapacityChanged || m.forget { // what the ups and downs showed was another load's
 		s.Occupancy.Forget()
 		s.Holds = Holds{}
