@@ -224,7 +224,8 @@ type Drift struct {
 	Connect     *time.Duration `yaml:"connect"` // the connect latency
 }
 
-// Others are the other clients of the server from an instant on.
+// Others are the other clients of the server from an instant on. Connections that it
+// has not left they try for again, once a second.
 type Others struct {
 	At          time.Duration `yaml:"at"`
 	Runnable    int           `yaml:"runnable"`    // of their backends, always on CPU

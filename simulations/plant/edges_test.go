@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgautotune/autotune/internal/controller"
 	"github.com/pgautotune/autotune/simulations/plant"
 )
 
@@ -108,5 +109,33 @@ func TestRatesOfARunWithoutADurationAreOverTheArrivals(t *testing.T) {
 		if r.Span != 10*time.Second || r.Throughput != 81.0/8 || r.Goodput != 81.0/8 {
 			t.Errorf("%d connections: %.3f requests a second over %s; 81 came in the 8 s after the warm-up, and all were served by %s", size, r.Throughput, r.Span, r.Elapsed)
 		}
+	}
+}
+
+// taken lowers its limit from 10 connections to 4, and notes what others have.
+type taken struct{ before, after int }
+
+func (k *taken) Start() plant.Setting { return plant.Setting{Limit: 10, Max: 10} }
+func (k *taken) Look(o controller.Observation) (plant.Setting, time.Duration) {
+	s := k.Start()
+	switch {
+	case o.At >= 10*time.Second:
+		s.Limit = 4
+		k.after = o.Server.Others
+	case o.Server != nil:
+		k.before = o.Server.Others
+	}
+	return s, 0
+}
+
+func TestOthersGetWhatThePoolHasNotOpened(t *testing.T) {
+	k := &taken{}
+	r := run(t, plant.Config{Seed: 1, Duration: 20 * time.Second, Closed: []plant.Closed{{Callers: 20}}, Pool: plant.Pool{MaxIdle: time.Second, HealthCheck: time.Second}, Server: plant.Server{
+		MaxConnections: 20, Others: []plant.Others{{At: 5 * time.Second, Connections: 50}}}}, nil, k)
+	if k.before != 6 || k.after != 12 { // of 20, three are reserved and one is the tuner's
+		t.Errorf("others have %d connections beside 10 of the pool, want 6, and %d beside 4, want 12", k.before, k.after)
+	}
+	if r.Failed > 0 {
+		t.Errorf("%d requests failed of a pool that had its connections before", r.Failed)
 	}
 }

@@ -66,13 +66,14 @@ type plant struct {
 	pool pool
 	swap swap
 
-	serverConns int // of ours, as the server counts them
-	others      Others
-	down        bool
-	connect     int64 // ns of latency
-	drifted     int   // how many drifts, others and restarts have been applied
-	othered     int
-	restarted   int
+	serverConns  int    // of ours, as the server counts them
+	others       Others // what they have
+	othersWanted Others
+	down         bool
+	connect      int64 // ns of latency
+	drifted      int   // how many drifts, others and restarts have been applied
+	othered      int
+	restarted    int
 
 	look  looker
 	tally tally
@@ -84,6 +85,7 @@ const (
 	timerTick
 	timerDrift
 	timerOthers
+	timerOthersRetry
 	timerRestart
 	timerBack // the server is back
 	timerReap
@@ -202,6 +204,8 @@ func (p *plant) fire(h int32) {
 		p.drift()
 	case timerOthers:
 		p.othersChange()
+	case timerOthersRetry:
+		p.othersConnect()
 	case timerRestart:
 		p.restart()
 	case timerBack:

@@ -225,8 +225,7 @@ func (p *plant) connTimer(c int32) {
 		p.gone(c)
 		return
 	}
-	room := p.cfg.Server.MaxConnections - p.cfg.Server.Reserved - p.others.Connections - 1 // the tuner's own
-	if p.down || p.serverConns >= room {
+	if p.down || p.serverConns >= p.room()-p.others.Connections {
 		p.refused(c)
 		return
 	}

@@ -34,15 +34,37 @@ func (p *plant) drift() {
 	p.cpu.update()
 }
 
+// othersRetry is how often the other clients try again for connections that the server
+// had not left.
+const othersRetry = int64(time.Second)
+
 // othersChange applies the change of the other clients that is due.
 func (p *plant) othersChange() {
-	p.cpu.advance(p.now)
-	p.others = p.cfg.Server.Others[p.othered]
-	p.cpu.others = p.others.Runnable
-	p.cpu.update()
+	p.othersWanted = p.cfg.Server.Others[p.othered]
+	p.others.Connections = min(p.others.Connections, p.othersWanted.Connections)
 	if p.othered++; p.othered < len(p.cfg.Server.Others) {
 		p.timers.set(timerOthers, int64(p.cfg.Server.Others[p.othered].At))
 	}
+	p.othersConnect()
+}
+
+// othersConnect gives the other clients what the server has left of the connections
+// they want: what this pool holds, it keeps. For the rest they try again.
+func (p *plant) othersConnect() {
+	wanted := &p.othersWanted
+	p.others.Connections = min(wanted.Connections, max(p.others.Connections, p.room()-p.serverConns))
+	p.cpu.advance(p.now)
+	p.others.Runnable = min(wanted.Runnable, p.others.Connections)
+	p.cpu.others = p.others.Runnable
+	p.cpu.update()
+	if p.others.Connections < wanted.Connections {
+		p.timers.set(timerOthersRetry, p.now+othersRetry)
+	}
+}
+
+// room is how many connections the server has for this pool and the other clients.
+func (p *plant) room() int {
+	return max(0, p.cfg.Server.MaxConnections-p.cfg.Server.Reserved-1) // the tuner's own
 }
 
 // restart takes the server away. Whatever it was doing is lost: requests that it
