@@ -19,7 +19,7 @@ import (
 const (
 	crowdedFor      = 2 * time.Second  // a few looks at the server agree
 	standingFor     = 10 * time.Second // a load that varies would have shown it
-	unseenFor       = 30 * time.Second // a load that varies would have come down to where it shows
+	aboveFor        = 30 * time.Second // a load that varies would have come down to where it shows
 	crowdedServices = 20               // times the service time: so would chance arrivals
 	crowdedLeast    = 4                // connections in use
 	crowdedQueue    = 0.5              // of the time somebody queues: rather that than a queue that stays
@@ -29,17 +29,17 @@ const (
 
 // crowd tells whether the server may be crowded although nobody queues. With the
 // cores known: twice as many connections in use as the prior finds useful, the cores
-// busy twice over, and no ups and downs that show whether it does harm. With
-// the cores unknown: most backends compute, and the number in use stands still.
+// busy twice over, and no ups and downs that would show whether it does harm. With
+// the cores unknown: most backends compute, and the number in use stands still, or does
+// not come down to where it would show.
 func (s *State) crowd(w window, est model.Estimate) bool {
 	if w.saturated >= crowdedQueue || w.inUse < crowdedLeast {
 		return false
 	}
-	unseen := w.inUse > 1.2*float64(est.Varied)
 	if s.Server.Cores > 0 {
-		return est.Crowded && w.inUse >= 2*float64(est.Prior) && unseen
+		return est.Crowded && w.inUse >= 2*float64(est.Prior) && w.inUse > 1.2*float64(est.Varied)
 	}
-	return s.Computing >= 0.5*w.inUse && (unseen || s.Learn.standing(w))
+	return s.Computing >= 0.5*w.inUse && (est.Above || s.Learn.standing(w))
 }
 
 // standing tells whether as many connections were in use at the highest moment of
@@ -62,7 +62,7 @@ func (l *Learner) suspect(at time.Duration, w window, crowded bool, limit, low, 
 	if est.Prior == 0 {
 		long = max(standingFor, crowdedServices*est.Service)
 		if !l.standing(w) {
-			long = max(long, unseenFor)
+			long = max(long, aboveFor)
 		}
 	}
 	if l.Crowd.Seconds < long.Seconds() || l.Crowd.Completions < trialCompletions && l.Crowd.Seconds < trialHard {

@@ -53,7 +53,7 @@ func TestACrowdThatIsServedBestByAllItsConnectionsKeepsThem(t *testing.T) {
 func TestNoQueueIsMadeWhereItCouldOnlyHarm(t *testing.T) {
 	holding := newPlant(holdingSearch, 64, 100, 0.02, 1)
 	holding.server.Ours.OnCPU, holding.server.Ours.IdleInTransaction = 10, 54
-	few := newPlant(pureSearch, 3, 100, 0.02, 1)
+	few := newPlant(pureSearch, 3, 10, 0.02, 1)
 	few.server.Ours.OnCPU = 3
 	varying := newPlant(func(n float64) float64 { return 50 * n }, 64, 100, 0.02, 1)
 	varying.server.Ours.OnCPU = 64

@@ -9,32 +9,56 @@ import (
 )
 
 // A limit far above all demand costs nothing until the server slows down or a crowd
-// comes. Then everybody is let in at once, past any knee, and the queue that shows it
-// stands inside of the server, where it takes the capacity to serve itself. So while
-// nothing is known of the knee the limit follows the demand, with so much room that the
-// bursts of the last minutes fit twice; a larger one raises it, see [State.follow].
-// The size stays for much longer: an idle connection costs little, opening it again more.
+// comes. Then everybody is let in at once, past any knee, and the queue that would show
+// it stands inside of the server, where it takes the capacity to serve itself. So while
+// nothing is known of the knee, and those in use do nothing but compute, the limit
+// follows the demand, with so much room that the bursts of the last minutes fit half as
+// large again. A larger one raises it as any limit, see [State.follow].
+//
+// Where they wait as well, for storage or for their callers, a burst needs many times
+// the connections that it keeps a core busy with, and the first of them would queue for
+// nothing. The size stays for much longer: an idle connection costs little, opening it
+// again more.
 
 const (
-	spareAfter = time.Minute // that it must have been far above
-	spareTimes = 2           // the demand that is exceeded 1 % of the time
-	sparePeaks = 1.5         // the highest of late
+	spareAfter   = time.Minute // that it must have been far above
+	spareTimes   = 2           // the demand that is exceeded 1 % of the time
+	sparePeaks   = 1.5         // the highest demand of late, half as much after historyHalfLife
+	spareLeast   = 16          // no crowd of so few is worth preventing
+	spareCores   = 4           // times the cores, where they are known
+	spareCompute = 0.8         // of those at work
 )
 
-// spare lowers a limit that has been twice what leaves enough room for spareAfter.
+// Spare is what was seen while the limit has been far above the demand.
+type Spare struct {
+	Since     time.Duration // 0: it is not
+	Computing float64       // backends, summed over looks at the server
+	Working   float64       // those that compute and those that wait
+	Peak      float64       // callers at once at most, in use and queued, decaying; not only since then
+}
+
+// spare lowers a limit that has been half as much again as leaves room enough for
+// spareAfter.
 func (s *State) spare(o Observation, w window, est model.Estimate, low int, d *Decision) {
+	p := &s.Spare
 	keep := math.Exp2(-w.Elapsed.Seconds() / historyHalfLife.Seconds())
-	s.PeakMost = math.Max(s.PeakMost*keep, float64(max(o.Gauges.Peak, o.Gauges.InUse)))
-	enough := max(low, int(math.Ceil(math.Max(spareTimes*est.DemandUpper, sparePeaks*s.PeakMost))))
+	p.Peak = math.Max(p.Peak*keep, float64(max(o.Gauges.Peak, o.Gauges.InUse)))
+	room := math.Max(spareTimes*est.DemandUpper, sparePeaks*p.Peak)
+	enough := max(low, spareLeast, spareCores*s.Server.Cores, int(math.Ceil(math.Min(room, math.MaxInt32))))
 	if 2*d.Limit < 3*enough || w.saturated > 0 || s.Learn.Known || s.Learn.Doubted || s.Learn.Episode {
-		s.SpareSince = 0
+		*p = Spare{Peak: p.Peak}
 		return
 	}
-	if s.SpareSince == 0 {
-		s.SpareSince = o.At
+	if p.Since == 0 {
+		p.Since = o.At
 	}
-	if o.At-s.SpareSince >= spareAfter {
-		d.Limit, d.Reason = enough, sizing.DemandFell
-		s.SpareSince = 0
+	b := s.Server.Ours
+	computing := float64(b.OnCPU + b.LWLock)
+	p.Computing += computing
+	p.Working += computing + float64(b.IO+b.Lock+b.OtherWait+b.IdleInTransaction+b.Unknown)
+	if o.At-p.Since < spareAfter || p.Computing < spareCompute*p.Working || p.Working == 0 {
+		return
 	}
+	d.Limit, d.Reason = enough, sizing.DemandFell
+	*p = Spare{Peak: p.Peak}
 }

@@ -44,8 +44,7 @@ type State struct {
 	Computing, Waiting float64
 	Running            float64 // those on a core alone
 
-	PeakMost    float64       // connections in use at once at most, decaying
-	SpareSince  time.Duration // since when the limit has been far above the demand; 0: it is not
+	Spare       Spare
 	EnoughSince time.Duration // since when a smaller max has been enough
 	LastSwap    time.Duration // when a swap was last asked for; 0: never
 	LastReason  sizing.Reason

@@ -155,6 +155,7 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	if k.Identified || k.Missing == model.MissingAbove {
 		e.Varied, e.Least, e.Plateau, e.VariedPeak = model.LevelTop(int(math.Round(k.SeenMax))), least, k.N, peak
 	}
+	e.Above = k.Missing == model.MissingSpan || k.Missing == model.MissingBelow
 	// On a plateau more connections do no harm, unless callers queue without
 	// end: then nothing is lost by the smaller limit, if it is a plateau. Where more
 	// ask than the limit was seen to serve, and a higher one was seen to, it is that.

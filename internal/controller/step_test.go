@@ -79,12 +79,48 @@ func TestThroughputThatRisesWithNoEndIsFollowedToTheCeiling(t *testing.T) {
 	}
 }
 
-func TestWithoutAQueueNothingMoves(t *testing.T) {
-	for _, start := range []int{10, 100} {
+// Without a queue nothing is tried: a limit far above the demand comes down, by
+// what callers ask for, and to no fewer than they have asked for.
+func TestWithoutAQueueTheLimitFollowsDemandAndNothingElse(t *testing.T) {
+	for start, moves := range map[int]int{10: 0, 100: 2} { // once the limit, and minutes later the size
 		p := newPlant(pureSearch, 5, start, 0.05, 1)
-		p.run(config(), controller.State{}, 10*time.Minute, nil)
-		if p.moves != 0 {
-			t.Errorf("from %d: %d moves of the limit for 5 callers that never queue", start, p.moves)
+		p.server.Ours.OnCPU = 2
+		p.run(config(), controller.State{}, 30*time.Minute, func(o controller.Observation, d controller.Decision) {
+			if d.Limit != o.Gauges.Limit && (d.Reason != sizing.DemandFell || o.At < time.Minute) {
+				t.Errorf("from %d, at %s: the limit goes to %d, %s", start, o.At, d.Limit, d.Reason)
+			}
+		})
+		if p.moves != moves || p.limit < 10 {
+			t.Errorf("from %d: %d moves of the limit for 5 callers that never queue, to %d", start, p.moves, p.limit)
+		}
+	}
+}
+
+// What came down for want of demand has room for the bursts that were seen before, also
+// for those of minutes ago.
+func TestALimitThatFollowsDemandHasRoomForTheBurstsSeen(t *testing.T) {
+	p := newPlant(func(n float64) float64 { return 50 * n }, 5, 100, 0.02, 1)
+	p.server.Ours.OnCPU = 2
+	var s controller.State
+	for range 6 {
+		p.callers = 30
+		s = p.run(config(), s, time.Second, nil)
+		p.callers = 5
+		s = p.run(config(), s, 4*time.Minute, nil)
+	}
+	if p.limit < 30 || p.limit > 90 {
+		t.Errorf("the limit is %d for the 30 that come every four minutes", p.limit)
+	}
+}
+
+// Where connections wait for their callers or for storage, a burst needs many.
+func TestALimitStaysAboveDemandWhereBackendsWait(t *testing.T) {
+	for waiting, want := range map[int]int{0: 16, 3: 100} {
+		p := newPlant(pureSearch, 5, 100, 0.05, 1)
+		p.server.Ours.OnCPU, p.server.Ours.IdleInTransaction = 2, waiting
+		p.run(config(), controller.State{}, 9*time.Minute, nil)
+		if p.limit != want {
+			t.Errorf("with 2 of 5 computing and %d waiting for their callers the limit is %d, want %d", waiting, p.limit, want)
 		}
 	}
 }

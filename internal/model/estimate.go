@@ -35,6 +35,9 @@ type Estimate struct {
 	// Varied is the number in use up to which those ups and downs have shown
 	// the curve, without gaps; 0: they show nothing.
 	Varied int `json:"varied,omitempty"`
+	// Above is true when all that they showed is above the numbers in use at which
+	// the server may already serve as much.
+	Above bool `json:"above,omitempty"`
 	// Least is the smallest number in use that they showed to give four fifths
 	// of the peak.
 	Least int `json:"least,omitempty"`
