@@ -320,7 +320,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		return stay
 	}
 	l.IdleFor = 0
-	if l.Current.N > high || l.Current.N < low { // a wall has moved
+	if l.Current.N > high || l.Current.N < l.Walled { // a wall has moved; what the ups and downs advise may
 		if l.Verify {
 			return l.putOff(at)
 		}
