@@ -260,3 +260,40 @@ func TestCallersWhoPauseAreAllServed(t *testing.T) {
 		}
 	}
 }
+
+// The ups and downs may come to advise against a limit while it is being tried: the
+// episode goes on elsewhere, and does not end with the one limit that it has measured.
+func TestATrialThatTheUpsAndDownsAdviseAgainstIsNotTheLast(t *testing.T) {
+	o := controller.Observation{Gauges: controller.Gauges{Limit: 16, Max: 100}, Server: &controller.Server{}}
+	var s controller.State
+	var d controller.Decision
+	second := func(n int) {
+		o.At += time.Second
+		o.Counters.Arrivals += 1600
+		o.Counters.Completions += int64(100 * n)
+		o.Counters.ServiceTime += time.Duration(n) * time.Second
+		o.Counters.InUseTime += time.Duration(n) * time.Second
+		for n := 1; n <= 16; n++ { // 100 n a second come back out of n
+			level := &o.Counters.Levels[model.LevelOf(n)]
+			level.Time += 50 * time.Millisecond
+			level.Left += int64(5 * n)
+		}
+		s, d = controller.Step(config(), s, o)
+	}
+	for range 20 {
+		second(8)
+	}
+	if d.Estimate.Least < 10 {
+		t.Fatalf("the ups and downs advise against no limit below %d", d.Estimate.Least)
+	}
+	l := &s.Learn
+	l.Episode, l.Base, l.Trials, l.Current, l.Moved = true, 16, 1, controller.Trial{N: 9}, o.At
+	l.Measured[0] = controller.Trial{N: 16, Seconds: 1, Completions: 1600, InUse: 16, Looks: 10}
+	s.Limit, s.LimitBefore, o.Gauges.Limit = 9, 9, 9
+	o.Gauges.InUse, o.Gauges.Queued, o.Gauges.Peak = 9, 60, 69
+	o.Counters.SaturatedTime += time.Second
+	second(9)
+	if least := d.Estimate.Least; !s.Learn.Episode || d.Limit < least || d.Limit == 16 {
+		t.Errorf("16 was measured, below %d nothing is worth trying, 60 callers queue, and the limit goes to %d: %s", least, d.Limit, d.Reason)
+	}
+}

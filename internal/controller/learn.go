@@ -320,11 +320,14 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		return stay
 	}
 	l.IdleFor = 0
-	if l.Current.N > high || l.Current.N < l.Walled { // a wall has moved; what the ups and downs advise may
-		if l.Verify {
-			return l.putOff(at)
-		}
+	switch {
+	case l.Current.N <= high && l.Current.N >= low:
+	case l.Verify:
+		return l.putOff(at)
+	case l.Current.N > high || l.Current.N < l.Walled: // a wall has moved
 		return l.conclude(cfg, at, low, high)
+	case l.Trials > 0: // the ups and downs advise against it now
+		return l.further(cfg, at, low, high, callers, est, sizing.Learning)
 	}
 	if at-l.BackAt > max(stallLeast, stallServices*est.Service) {
 		return l.stalled(at, low, high)
@@ -358,7 +361,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	return l.file(cfg, at, low, high, callers, est)
 }
 
-// file keeps the trial that is done and goes on to the next one, or ends.
+// file keeps the trial that is done and goes on.
 func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers float64, est model.Estimate) (m move) {
 	l.Noise.learn(l.Current)
 	if l.Resumed {
@@ -386,6 +389,11 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 	if m, ok := l.known(at, low, high, est.Service); ok {
 		return m
 	}
+	return l.further(cfg, at, low, high, callers, est, reason)
+}
+
+// further goes on to the next trial, or ends the episode.
+func (l *Learner) further(cfg Config, at time.Duration, low, high int, callers float64, est model.Estimate, reason sizing.Reason) move {
 	// A load that was known and has changed has mostly kept its shape; of another one
 	// the trials say, once there, whether it goes on.
 	if expected := min(l.Low, high); l.Relearns || l.Measured[0].N > expected {
@@ -403,7 +411,7 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 	if n == 0 || l.Trials == maxTrials {
 		return l.conclude(cfg, at, low, high)
 	}
-	m = l.try(at, n, est.Service, reason)
+	m := l.try(at, n, est.Service, reason)
 	l.All = all
 	return m
 }
