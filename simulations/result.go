@@ -14,6 +14,9 @@ type Result struct {
 	ElapsedS float64 `json:"elapsed_s"` // of the machine's time
 
 	Scenarios []ScenarioResult `json:"scenarios"`
+
+	// Unmeasured are the scenarios in which there was nothing to compare, and why.
+	Unmeasured []string `json:"unmeasured,omitempty"`
 }
 
 // ScenarioResult is one scenario with all that took part in it.

@@ -30,8 +30,12 @@ type Options struct {
 	Progress func(done, total int, doing string)
 }
 
+// errUnmeasured is that even the best fixed size has no goodput.
+var errUnmeasured = errors.New("nothing was measured")
+
 // Run runs the scenarios. It returns when all have ended, one has failed, or ctx
-// ends.
+// ends. One in which there is nothing to compare is named in the result, and an error
+// only if no other is left.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	if o.Seeds < 0 || o.Seeds > 10_000 {
 		return nil, fmt.Errorf("%d seeds: use 1 to 10,000", o.Seeds)
@@ -52,13 +56,17 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	// searches step by step, few enough to hold few series.
 	var wait sync.WaitGroup
 	gate := make(chan struct{}, o.Parallel+1)
+	failed := make([]error, len(o.Scenarios))
 	for i, s := range o.Scenarios {
 		gate <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-gate }()
 			one, err := (&scenarioRun{runner: r, s: s, seeds: o.Seeds}).run(ctx)
 			if err != nil {
-				cancel(fmt.Errorf("scenario %s: %w", s.Name, err)) // the first one counts
+				err = fmt.Errorf("scenario %s: %w", s.Name, err)
+				if failed[i] = err; !errors.Is(err, errUnmeasured) {
+					cancel(err) // the first one counts
+				}
 				return
 			}
 			out.Scenarios[i] = *one
@@ -67,6 +75,15 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	wait.Wait()
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
+	}
+	if len(failed) > 0 && !slices.Contains(failed, nil) {
+		return nil, failed[0]
+	}
+	for i := len(failed) - 1; i >= 0; i-- {
+		if failed[i] != nil {
+			out.Unmeasured = slices.Insert(out.Unmeasured, 0, failed[i].Error())
+			out.Scenarios = slices.Delete(out.Scenarios, i, i+1)
+		}
 	}
 	out.Requests, out.ElapsedS = r.requests, time.Since(begun).Seconds()
 	return out, nil
@@ -166,13 +183,13 @@ func (j *scenarioRun) measured(best []figures) error {
 		}
 	}
 	if arrivals == 0 {
-		return fmt.Errorf("nothing was measured: no request arrived after the warm-up of %s; shorten it (world.warmup), or take a trace that is longer", j.s.World.Warmup)
+		return fmt.Errorf("%w: no request arrived after the warm-up of %s; shorten it (world.warmup), or take a trace that is longer", errUnmeasured, j.s.World.Warmup)
 	}
 	slo := j.s.World.SLO
 	if slo == 0 {
 		slo = time.Second // the plant's default
 	}
-	return fmt.Errorf("nothing was measured: of the %d requests after the warm-up of %s none was answered within the SLO of %s (world.slo) with any fixed size up to %d; give an SLO above what a request takes alone, or a load below the capacity", arrivals, j.s.World.Warmup, slo, j.s.Told.Ceiling)
+	return fmt.Errorf("%w: of the %d requests after the warm-up of %s none was answered within the SLO of %s (world.slo) with any fixed size up to %d; give an SLO above what a request takes alone, or a load below the capacity", errUnmeasured, arrivals, j.s.World.Warmup, slo, j.s.Told.Ceiling)
 }
 
 // draw runs the first seed of each policy, and of the best fixed size, once more

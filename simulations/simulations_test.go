@@ -169,6 +169,23 @@ func TestAPolicyAboveTheCeilingIsLeftOutAndNamed(t *testing.T) {
 	}
 }
 
+// One scenario without anything to compare does not cost the results of the others.
+func TestAScenarioInWhichNothingIsGoodIsNamedAndTheOthersStay(t *testing.T) {
+	never := read(t, strings.Replace(world, "slo: 100ms", "slo: 1us", 1))
+	never.Name = "never"
+	r := simulate(t, Options{Scenarios: []*scenario.Scenario{never, read(t, world)}, Policies: []string{"fixed-4"}})
+	if len(r.Scenarios) != 1 || r.Scenarios[0].BestFixed == 0 || len(r.Unmeasured) != 1 || !strings.Contains(r.Unmeasured[0], "scenario never: nothing was measured") {
+		t.Errorf("%d scenarios, unmeasured %q", len(r.Scenarios), r.Unmeasured)
+	}
+	var page bytes.Buffer
+	if err := WriteHTML(&page, r); err != nil || !strings.Contains(page.String(), "Left out: scenario never") {
+		t.Errorf("the page does not say so: %v", err)
+	}
+	if _, err := Run(context.Background(), Options{Scenarios: []*scenario.Scenario{never}, Policies: []string{"fixed-4"}}); !errors.Is(err, errUnmeasured) {
+		t.Errorf("of the only one: %v", err)
+	}
+}
+
 func TestBelowAllStartsAPolicyBeginsAtTheCeiling(t *testing.T) {
 	for ceiling, want := range map[string][]int{"3": {3}, "64": {4}} {
 		s := read(t, strings.NewReplacer("64", ceiling, "720", "300").Replace(world))

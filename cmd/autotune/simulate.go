@@ -151,7 +151,10 @@ func (f *simulateFlags) run(ctx context.Context, s *session) error {
 		f.toFile = f.picture
 		return f.write(s.stdout, func(w io.Writer) error { return simulations.WritePicture(w, result) })
 	}
-	return f.writeResult(s, result)
+	if err := f.writeResult(s, result); err != nil || len(result.Unmeasured) == 0 {
+		return err
+	}
+	return errors.New(strings.Join(result.Unmeasured, "\n"))
 }
 
 func (f *simulateFlags) writeResult(s *session, result *simulations.Result) error {
