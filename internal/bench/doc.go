@@ -7,7 +7,7 @@
 // learns (the tuned pools, and failsafe-go's limiter) first runs alone, from
 // cold, and keeps what it learned over the rounds; a fixed pool is opened and
 // warmed before its slice and closed after it, so that no other pool's idle
-// connections weigh on it.
+// connections weigh on it; and the next begins when the machine has come to rest.
 //
 // In order of use: [Options] say what to run, [NewPlan] how long that takes,
 // [Plan.Run] does it and gives a [Result], which is the JSON document; WriteText

@@ -16,7 +16,8 @@ const (
 	startTime      = 3 * time.Second        // start a server and connect
 	loadPerVector  = 400 * time.Microsecond // copy and index, 128 dimensions
 	openConnection = 7 * time.Millisecond   // dial one and run its first statements
-	turnover       = 150 * time.Millisecond // end a slice, close the pool, begin the next
+	turnover       = 200 * time.Millisecond // end a slice, close the pool, begin the next
+	endConnection  = 2 * time.Millisecond   // until its backend is gone
 	primeTime      = time.Second            // touch the data before a workload's first slice
 	restTime       = 500 * time.Millisecond // look at the machine before a workload
 	fixedPasses    = 2                      // of the shift: before and after those that learn
@@ -84,7 +85,10 @@ func (p *Plan) shiftTime() (d time.Duration) {
 	return d
 }
 
-func openingTime(c contender) time.Duration { return time.Duration(c.size) * openConnection }
+// openingTime is that of a contender's connections, and that until they are gone.
+func openingTime(c contender) time.Duration {
+	return time.Duration(c.size) * (openConnection + endConnection)
+}
 
 // order is the order of the contenders in a round: it rotates, so that nobody
 // always follows the same one, and nobody is always first. By the last round it
