@@ -22,6 +22,7 @@ const (
 // to open first, the most.
 const (
 	calmLook  = 50 * time.Millisecond
+	calmLooks = 4               // in a row: the end of many backends has pauses
 	calmShare = 0.10            // of the CPU, above that of other programs
 	calmMost  = 4 * time.Second // else something else has begun, and the result will show it
 )
@@ -30,11 +31,16 @@ const (
 func (b *bench) calm(ctx context.Context, others float64) error {
 	machine := host.New()
 	_, _ = machine.Read(ctx)
+	calm := 0
 	for end := time.Now().Add(calmMost); time.Now().Before(end); {
 		if err := until(ctx, time.Now().Add(calmLook)); err != nil {
 			return err
 		}
-		if reading, _ := machine.Read(ctx); !reading.CPUKnown || reading.CPU <= max(0, others)+calmShare {
+		reading, _ := machine.Read(ctx)
+		if calm++; reading.CPUKnown && reading.CPU > max(0, others)+calmShare {
+			calm = 0
+		}
+		if calm == calmLooks {
 			return nil
 		}
 	}

@@ -71,7 +71,7 @@ const (
 func Defaults() Options {
 	return Options{
 		Workloads: workloadNames(), Contenders: defaultContenders(),
-		Rounds: 3, Slice: 1400 * time.Millisecond, Uncounted: 300 * time.Millisecond,
+		Rounds: 3, Slice: 1250 * time.Millisecond, Uncounted: 300 * time.Millisecond,
 		Cold: 12 * time.Second, Settled: 3 * time.Second, Phase: 10 * time.Second, Phases: 4,
 		Clients: 150, OpenShare: 0.8, Vectors: 20_000, Dimensions: 128, Seed: 1, Runs: 1,
 	}
@@ -85,7 +85,7 @@ func Quick() Options {
 	o.Workloads = []string{"search", "holding"}
 	o.Contenders = []string{"autotune-4", "autotune-100", "fixed-4", "fixed-32", "fixed-100"}
 	o.Rounds, o.Slice, o.Uncounted = 2, 700*time.Millisecond, 150*time.Millisecond
-	o.Cold, o.Settled = 7*time.Second, 2*time.Second
+	o.Cold, o.Settled = 6*time.Second, 2*time.Second
 	o.Vectors = 4_000
 	o.Most = 55 * time.Second
 	return o

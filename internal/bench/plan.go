@@ -16,7 +16,7 @@ const (
 	startTime      = 3 * time.Second        // start a server and connect
 	loadPerVector  = 400 * time.Microsecond // copy and index, 128 dimensions
 	openConnection = 7 * time.Millisecond   // dial one and run its first statements
-	turnover       = 200 * time.Millisecond // end a slice, close the pool, begin the next
+	turnover       = 350 * time.Millisecond // end a slice, close the pool, begin the next
 	endConnection  = 1 * time.Millisecond   // until its backend is gone
 	primeTime      = time.Second            // touch the data before a workload's first slice
 	restTime       = 500 * time.Millisecond // look at the machine before a workload

@@ -24,6 +24,7 @@ type watch struct {
 	learning bool
 	changes  int // ever
 	heldMost int
+	grew     time.Time // when it did last
 	trace    []Moment
 }
 
@@ -56,14 +57,17 @@ func (w *watch) look(now time.Time) {
 		w.trace = append(w.trace, Moment{now.Sub(w.origin).Seconds(), limit})
 	}
 	w.learning = learning
-	w.heldMost = max(w.heldMost, held)
+	if held > w.heldMost {
+		w.heldMost, w.grew = held, now
+	}
 }
 
 // settled is how long the limit took to reach its present value since the
-// stretch began. ok is false if it has not stayed there for a while, or is being
-// moved on purpose.
+// stretch began. ok is false if it has not stayed there for a while, is being moved on
+// purpose, or the pool was still growing into it: while a hundred connections are being
+// opened there is nothing to learn from.
 func (w *watch) settled(now time.Time, stayed time.Duration) (took time.Duration, ok bool) {
-	return w.since.Sub(w.began), now.Sub(w.since) >= stayed && !w.learning
+	return w.since.Sub(w.began), now.Sub(w.since) >= stayed && now.Sub(w.grew) >= stayed && !w.learning
 }
 
 // follow looks until ctx ends, and calls enough after each look, which ends it
