@@ -86,17 +86,23 @@ func TestPiecesOfARotatedJournalReplayAloneAndTogether(t *testing.T) {
 	if len(files) < 2 {
 		t.Fatalf("the journal did not rotate: %q", files)
 	}
-	sum := int64(0)
-	for _, path := range files {
+	sum, later := int64(0), int64(0)
+	for i, path := range files {
 		if got := call(t, nil, "replay", path); got.code != exitDone && !strings.Contains(got.stderr, "no decisions in it") { // the last may be new
 			t.Errorf("%s alone: exit %d: %s%s", path, got.code, got.stdout, got.stderr)
 		} else if got.code == exitDone {
-			sum += decode[replayResult](t, call(t, nil, "replay", "--output", "json", path).stdout).Decisions
+			n := decode[replayResult](t, call(t, nil, "replay", "--output", "json", path).stdout).Decisions
+			if sum += n; i > 0 {
+				later += n
+			}
 		}
 	}
 	reversed := slices.Clone(files)
 	slices.Reverse(reversed)
 	for name, order := range map[string][]string{"oldest first": files, "newest first": reversed, "without the first": files[1:]} {
+		if len(order) < len(files) && later == 0 { // the second is the last, and new
+			continue
+		}
 		all := decode[replayResult](t, call(t, nil, append([]string{"replay", "--output", "json"}, order...)...).stdout)
 		if !all.Same || all.Tuners != 1 || len(order) == len(files) && all.Decisions != sum {
 			t.Errorf("%s: %+v, alone they have %d decisions", name, all, sum)
