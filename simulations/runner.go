@@ -76,15 +76,18 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	if len(failed) > 0 && !slices.Contains(failed, nil) {
-		return nil, failed[0]
-	}
-	for i := len(failed) - 1; i >= 0; i-- {
-		if failed[i] != nil {
-			out.Unmeasured = slices.Insert(out.Unmeasured, 0, failed[i].Error())
-			out.Scenarios = slices.Delete(out.Scenarios, i, i+1)
+	measured := out.Scenarios[:0]
+	for i, err := range failed {
+		if err != nil {
+			out.Unmeasured = append(out.Unmeasured, err.Error())
+		} else {
+			measured = append(measured, out.Scenarios[i])
 		}
 	}
+	if len(measured) == 0 && len(failed) > 0 {
+		return nil, failed[0]
+	}
+	out.Scenarios = measured
 	out.Requests, out.ElapsedS = r.requests, time.Since(begun).Seconds()
 	return out, nil
 }

@@ -149,9 +149,11 @@ func (f *simulateFlags) run(ctx context.Context, s *session) error {
 	result.Command = f.commandLine(o)
 	if f.picture != "" {
 		f.toFile = f.picture
-		return f.write(s.stdout, func(w io.Writer) error { return simulations.WritePicture(w, result) })
+		err = f.write(s.stdout, func(w io.Writer) error { return simulations.WritePicture(w, result) })
+	} else {
+		err = f.writeResult(s, result)
 	}
-	if err := f.writeResult(s, result); err != nil || len(result.Unmeasured) == 0 {
+	if err != nil || len(result.Unmeasured) == 0 {
 		return err
 	}
 	return errors.New(strings.Join(result.Unmeasured, "\n"))

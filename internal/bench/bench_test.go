@@ -46,9 +46,9 @@ func TestDurationIsTheSumOfItsParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := startTime + 1000*loadPerVector + restTime + primeTime +
-		10*time.Second + 4*(openConnection+endConnection) + // the tuned pool, cold
+		10*time.Second + 4*openConnection + // the tuned pool, cold
 		5*2*(2*time.Second+turnover) + // ten slices
-		5*10*(openConnection+endConnection) // the fixed pool is opened for each
+		5*10*openConnection // the fixed pool is opened for each
 	if got := p.Duration(); got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -63,8 +63,8 @@ func TestDurationIsTheSumOfItsParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = startTime + 1000*loadPerVector + restTime + primeTime +
-		4*o.Phase + 4*(openConnection+endConnection) + turnover +
-		fixedPasses*(4*o.Slice+10*(openConnection+endConnection)+turnover)
+		4*o.Phase + 4*openConnection + turnover +
+		fixedPasses*(4*o.Slice+10*openConnection+turnover)
 	if got := p.Duration(); got != want {
 		t.Errorf("shift: got %v, want %v", got, want)
 	}

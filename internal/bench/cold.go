@@ -48,6 +48,14 @@ func (b *bench) calm(ctx context.Context, others float64) error {
 	return nil
 }
 
+// ready waits until the last contender's load is over, and opens what this one needs.
+func (b *bench) ready(ctx context.Context, f *field, i int, w load.Workload) error {
+	if err := b.calm(ctx, f.others); err != nil {
+		return err
+	}
+	return f.subjects[i].open(ctx, w)
+}
+
 // rest does nothing for a moment, to see what other programs take of the machine.
 // It matters to the result, not only to its noise: an operating system shares the
 // CPU by process, so where others compute, many backends get more of it than few,
@@ -91,15 +99,10 @@ func (b *bench) prime(ctx context.Context, w load.Workload) error {
 // time is up.
 func (b *bench) cold(ctx context.Context, f *field, i int, w load.Workload, shape load.Shape) error {
 	s, watch := f.subjects[i], f.watches[i]
-	if err := b.calm(ctx, f.others); err != nil {
+	if err := b.ready(ctx, f, i, w); err != nil {
 		return err
 	}
-	if s.kind == limited {
-		if err := s.open(ctx, w); err != nil {
-			return err
-		}
-		defer s.closeSlice()
-	}
+	defer s.closeSlice()
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	watch.begin(time.Now())

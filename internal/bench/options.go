@@ -71,7 +71,7 @@ const (
 func Defaults() Options {
 	return Options{
 		Workloads: workloadNames(), Contenders: defaultContenders(),
-		Rounds: 3, Slice: 1250 * time.Millisecond, Uncounted: 300 * time.Millisecond,
+		Rounds: 3, Slice: 1250 * time.Millisecond, Uncounted: 250 * time.Millisecond,
 		Cold: 12 * time.Second, Settled: 3 * time.Second, Phase: 10 * time.Second, Phases: 4,
 		Clients: 150, OpenShare: 0.8, Vectors: 20_000, Dimensions: 128, Seed: 1, Runs: 1,
 	}

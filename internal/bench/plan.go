@@ -15,9 +15,8 @@ type Plan struct {
 const (
 	startTime      = 3 * time.Second        // start a server and connect
 	loadPerVector  = 400 * time.Microsecond // copy and index, 128 dimensions
-	openConnection = 7 * time.Millisecond   // dial one and run its first statements
-	turnover       = 350 * time.Millisecond // end a slice, close the pool, begin the next
-	endConnection  = 1 * time.Millisecond   // until its backend is gone
+	openConnection = 8 * time.Millisecond   // dial one, run its first statements, and end its backend
+	turnover       = 350 * time.Millisecond // end a slice, close the pool, see the machine at rest
 	primeTime      = time.Second            // touch the data before a workload's first slice
 	restTime       = 500 * time.Millisecond // look at the machine before a workload
 	fixedPasses    = 2                      // of the shift: before and after those that learn
@@ -85,10 +84,7 @@ func (p *Plan) shiftTime() (d time.Duration) {
 	return d
 }
 
-// openingTime is that of a contender's connections, and that until they are gone.
-func openingTime(c contender) time.Duration {
-	return time.Duration(c.size) * (openConnection + endConnection)
-}
+func openingTime(c contender) time.Duration { return time.Duration(c.size) * openConnection }
 
 // order is the order of the contenders in a round: it rotates, so that nobody
 // always follows the same one, and nobody is always first. By the last round it

@@ -210,11 +210,8 @@ func (b *bench) rounds(ctx context.Context, f *field, w load.Workload, shape loa
 		}
 		for _, i := range order(len(f.subjects), round, b.o.Rounds) {
 			s := f.subjects[i]
-			if err := b.calm(ctx, f.others); err != nil {
-				return err
-			}
 			b.tell(fmt.Sprintf("round %d of %d, %s", round+1, b.o.Rounds, s.name))
-			if err := s.open(ctx, w); err != nil {
+			if err := b.ready(ctx, f, i, w); err != nil {
 				return err
 			}
 			f.watches[i].begin(time.Now())

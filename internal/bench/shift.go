@@ -50,10 +50,7 @@ func (b *bench) shift(ctx context.Context, f *field, data *load.Dataset) error {
 // through takes one contender through all phases.
 func (b *bench) through(ctx context.Context, f *field, i int, phases []load.Workload, length time.Duration) error {
 	s, watch := f.subjects[i], f.watches[i]
-	if err := b.calm(ctx, f.others); err != nil {
-		return err
-	}
-	if err := s.open(ctx, phases[0]); err != nil {
+	if err := b.ready(ctx, f, i, phases[0]); err != nil {
 		return err
 	}
 	defer s.closeSlice()

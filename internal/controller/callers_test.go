@@ -212,7 +212,7 @@ func TestUpsAndDownsThatMisledAreBelievedLater(t *testing.T) {
 			v.second()
 		}
 		moved := v.s.NaturalAt
-		for v.s.NaturalAt == moved {
+		for v.o.Gauges.Limit == 64 {
 			if v.second(); v.o.At > time.Hour {
 				t.Fatal("it never believes them again")
 			}

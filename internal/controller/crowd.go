@@ -27,7 +27,7 @@ const (
 	crowdMost       = 32 * time.Minute
 )
 
-// crowd tells whether the server may be crowded although nobody queues. With the
+// crowd tells whether the server may be crowded although nobody queues for long. With the
 // cores known: twice as many connections in use as the prior finds useful, the cores
 // busy twice over, and no ups and downs that would show whether it does harm. With
 // the cores unknown: most backends compute, and the number in use stands still, or does

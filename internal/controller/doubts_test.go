@@ -64,7 +64,7 @@ func TestSlowRequestsThatComeTogetherAreNoKnee(t *testing.T) {
 				Gauges: controller.Gauges{Limit: limit, Max: limit, InUse: n, Idle: limit - n, Budget: 200, Peak: n},
 				Server: &controller.Server{MaxConnections: 500, Reserved: 3}}
 			var d controller.Decision
-			if s, d = controller.Step(config(), s, o); d.Limit < min(limit, 25) {
+			if s, d = controller.Step(config(), s, o); d.Limit < limit {
 				t.Fatalf("at %.0f s, with nobody queued and up to 19 in use, the limit went to %d: %s", at, d.Limit, d.Reason)
 			}
 		}

@@ -53,9 +53,8 @@ func (s *State) spare(o Observation, w window, est model.Estimate, low int, d *D
 		p.Since = o.At
 	}
 	b := s.Server.Ours
-	computing := float64(b.OnCPU + b.LWLock)
-	p.Computing += computing
-	p.Working += computing + float64(b.IO+b.Lock+b.OtherWait+b.IdleInTransaction+b.Unknown)
+	p.Computing += float64(b.OnCPU + b.LWLock)
+	p.Working += float64(b.Total() - b.Idle)
 	if o.At-p.Since < spareAfter || p.Computing < spareCompute*p.Working || p.Working == 0 {
 		return
 	}

@@ -79,7 +79,17 @@ func TestThroughputThatRisesWithNoEndIsFollowedToTheCeiling(t *testing.T) {
 	}
 }
 
-// Without a queue nothing is tried: a limit far above the demand comes down, by
+func TestWithoutAQueueNothingMoves(t *testing.T) {
+	for _, start := range []int{10, 100} {
+		p := newPlant(pureSearch, 5, start, 0.05, 1)
+		p.run(config(), controller.State{}, 10*time.Minute, nil)
+		if p.moves != 0 {
+			t.Errorf("from %d: %d moves of the limit for 5 callers that never queue", start, p.moves)
+		}
+	}
+}
+
+// Where backends only compute, without a queue, nothing is tried: a limit far above the demand comes down, by
 // what callers ask for, and to no fewer than they have asked for.
 func TestWithoutAQueueTheLimitFollowsDemandAndNothingElse(t *testing.T) {
 	for start, moves := range map[int]int{10: 0, 100: 2} { // once the limit, and minutes later the size

@@ -52,7 +52,9 @@ func (p *plant) othersChange() {
 // they want: what this pool holds, it keeps. For the rest they try again.
 func (p *plant) othersConnect() {
 	wanted := &p.othersWanted
-	p.others.Connections = min(wanted.Connections, max(p.others.Connections, p.room()-p.serverConns))
+	if !p.down {
+		p.others.Connections = min(wanted.Connections, max(p.others.Connections, p.room()-p.serverConns))
+	}
 	p.cpu.advance(p.now)
 	p.others.Runnable = min(wanted.Runnable, p.others.Connections)
 	p.cpu.others = p.others.Runnable
