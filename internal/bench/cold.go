@@ -22,17 +22,17 @@ const (
 // to open first, the most.
 const (
 	calmLook  = 50 * time.Millisecond
-	calmLooks = 4               // in a row: the end of many backends has pauses
-	calmShare = 0.10            // of the CPU, above that of other programs
-	calmMost  = 4 * time.Second // else something else has begun, and the result will show it
+	calmLooks = 4    // in a row: the end of many backends has pauses
+	calmShare = 0.10 // of the CPU, above that of other programs
 )
 
-// calm waits until the machine is about as idle as it is without a load.
+// calm waits until the machine is about as idle as it is without a load. Where that
+// takes too long, something else has begun, and the result will show it.
 func (b *bench) calm(ctx context.Context, others float64) error {
 	machine := host.New()
 	_, _ = machine.Read(ctx)
 	calm := 0
-	for end := time.Now().Add(calmMost); time.Now().Before(end); {
+	for end := time.Now().Add(b.o.Calm); time.Now().Before(end); {
 		if err := until(ctx, time.Now().Add(calmLook)); err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func (b *bench) calm(ctx context.Context, others float64) error {
 			return nil
 		}
 	}
-	b.note("the machine was still busy %v after a contender's slice", calmMost)
+	b.note("the machine was still busy %v after a contender's slice", b.o.Calm)
 	return nil
 }
 

@@ -17,6 +17,7 @@ type Options struct {
 	Rounds    int           // slices of each contender in each workload
 	Slice     time.Duration // length of a slice
 	Uncounted time.Duration // of which the first is not counted
+	Calm      time.Duration // longest wait for a quiet machine before each
 	Cold      time.Duration // most that a contender that learns runs alone first
 	Settled   time.Duration // how long its limit must have stayed put to end that early
 	Phase     time.Duration // length of a phase of the shift, for contenders that learn
@@ -71,7 +72,7 @@ const (
 func Defaults() Options {
 	return Options{
 		Workloads: workloadNames(), Contenders: defaultContenders(),
-		Rounds: 3, Slice: 1250 * time.Millisecond, Uncounted: 250 * time.Millisecond,
+		Rounds: 3, Slice: 1250 * time.Millisecond, Uncounted: 250 * time.Millisecond, Calm: 4 * time.Second,
 		Cold: 12 * time.Second, Settled: 3 * time.Second, Phase: 10 * time.Second, Phases: 4,
 		Clients: 150, OpenShare: 0.8, Vectors: 20_000, Dimensions: 128, Seed: 1, Runs: 1,
 	}
