@@ -124,7 +124,7 @@ func checkResult(t *testing.T, r *Result) {
 			}
 			// In an open loop beside other programs a slice may end before the first
 			// of its requests does.
-			if row.Throughput.Median < 0 || w.Rate == 0 && row.Throughput.Median == 0 || row.P50Ms <= 0 || row.P99Ms < row.P50Ms || row.Backends < 1 || row.Limit < 1 {
+			if row.Throughput.Mean < 0 || w.Rate == 0 && row.Throughput.Mean == 0 || row.P50Ms <= 0 || row.P99Ms < row.P50Ms || row.Backends < 1 || row.Limit < 1 {
 				t.Errorf("%s: %+v", w.Name, row)
 			}
 			if row.Kind == string(fixed) && row.Backends != row.Size {
@@ -144,7 +144,7 @@ func checkResult(t *testing.T, r *Result) {
 	open := r.Workloads[1]
 	for _, row := range open.Contenders {
 		// Beside other programs far less may be served, never more than arrives.
-		if x := row.Throughput.Median; x > 1.5*open.Rate {
+		if x := row.Throughput.Mean; x > 1.5*open.Rate {
 			t.Errorf("%s served %.0f/s of arrivals of %.0f/s", row.Name, x, open.Rate)
 		}
 	}

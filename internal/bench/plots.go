@@ -95,10 +95,10 @@ func throughputPlot(w *WorkloadResult) (*plot.Plot, *plot.Legend, error) {
 		if r.Kind != string(fixed) {
 			continue
 		}
-		sizes.XYs = append(sizes.XYs, plotter.XY{X: float64(r.Size), Y: r.Throughput.Median})
-		sizes.YErrors = append(sizes.YErrors, struct{ Low, High float64 }{r.Throughput.Median - r.Throughput.Min, r.Throughput.Max - r.Throughput.Median})
+		sizes.XYs = append(sizes.XYs, plotter.XY{X: float64(r.Size), Y: r.Throughput.Mean})
+		sizes.YErrors = append(sizes.YErrors, struct{ Low, High float64 }{r.Throughput.Mean - r.Throughput.Min, r.Throughput.Max - r.Throughput.Mean})
 		if largest = max(largest, float64(r.Size)); r.Best {
-			best = plotter.XYs{{X: float64(r.Size), Y: r.Throughput.Median}}
+			best = plotter.XYs{{X: float64(r.Size), Y: r.Throughput.Mean}}
 		}
 	}
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, sizeTicks(largest)
@@ -128,7 +128,7 @@ func throughputPlot(w *WorkloadResult) (*plot.Plot, *plot.Legend, error) {
 		legend.Add("best fixed: "+fmt.Sprint(best[0].X), mark)
 	}
 	for i, r := range learners(w) {
-		l, err := plotter.NewLine(plotter.XYs{{X: p.X.Min, Y: r.Throughput.Median}, {X: p.X.Max, Y: r.Throughput.Median}})
+		l, err := plotter.NewLine(plotter.XYs{{X: p.X.Min, Y: r.Throughput.Mean}, {X: p.X.Max, Y: r.Throughput.Mean}})
 		if err != nil {
 			return nil, nil, err
 		}

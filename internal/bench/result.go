@@ -84,8 +84,11 @@ type Row struct {
 	Throughput Spread  `json:"throughput_rps"`
 	P50Ms      float64 `json:"p50_ms"` // response time, median of the rounds
 	P99Ms      float64 `json:"p99_ms"`
-	Regret     Spread  `json:"regret"`    // share of the best fixed size's throughput that is missing
-	P99Ratio   float64 `json:"p99_ratio"` // to that of the best fixed size
+
+	// Relative to the fixed size that was the best in the other rounds.
+	Regret       Spread   `json:"regret"`           // share of its throughput that is missing; the mean is of all rounds together
+	RegretMargin *float64 `json:"regret_margin_95"` // the mean is within so much of that of more rounds, in 95 of 100 cases; null: too few rounds to tell
+	P99Ratio     float64  `json:"p99_ratio"`        // median of the rounds
 
 	// For contenders that learn.
 	Converged     bool       `json:"converged"`                  // did the limit come to rest in time
@@ -212,10 +215,16 @@ func medianRow(rows []Row) Row {
 			s.Min, s.Max = min(s.Min, f(&rows[i]).Min), max(s.Max, f(&rows[i]).Max)
 		}
 		s.Median = pick(func(r *Row) float64 { return f(r).Median })
+		s.Mean = pick(func(r *Row) float64 { return f(r).Mean })
 		return s
 	}
 	out.Throughput = combine(func(r *Row) Spread { return r.Throughput })
 	out.Regret = combine(func(r *Row) Spread { return r.Regret })
+	var regrets []float64
+	for _, r := range rows {
+		regrets = append(regrets, r.Regret.Mean)
+	}
+	out.RegretMargin = margin95(regrets)
 	out.P50Ms = pick(func(r *Row) float64 { return r.P50Ms })
 	out.P99Ms = pick(func(r *Row) float64 { return r.P99Ms })
 	out.P99Ratio = pick(func(r *Row) float64 { return r.P99Ratio })

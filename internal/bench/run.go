@@ -168,9 +168,9 @@ func (b *bench) arrivals(w workload, earlier []WorkloadResult) (able []contender
 	closed := earlier[slices.IndexFunc(earlier, func(r WorkloadResult) bool { return r.Name == w.openOf })]
 	gave := map[string]float64{}
 	for _, row := range closed.Contenders {
-		gave[row.Name] = row.Throughput.Median
+		gave[row.Name] = row.Throughput.Mean
 		if row.Kind == string(fixed) { // so that at least one size can serve it
-			rate = max(rate, b.o.OpenShare*row.Throughput.Median)
+			rate = max(rate, b.o.OpenShare*row.Throughput.Mean)
 		}
 	}
 	for _, c := range b.contenders {

@@ -2,11 +2,15 @@ package bench
 
 import (
 	"slices"
+
+	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Spread is the median of some figures and how far they scatter.
+// Spread is the middle of some figures and how far they scatter.
 type Spread struct {
 	Median float64 `json:"median"`
+	Mean   float64 `json:"mean"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
 }
@@ -15,7 +19,7 @@ func spread(values []float64) Spread {
 	if len(values) == 0 {
 		return Spread{}
 	}
-	return Spread{median(values), slices.Min(values), slices.Max(values)}
+	return Spread{median(values), stat.Mean(values, nil), slices.Min(values), slices.Max(values)}
 }
 
 // median of an even number is the mean of the middle two; of none it is 0.
@@ -30,14 +34,29 @@ func median(values []float64) float64 {
 	return v[len(v)/2]
 }
 
+// margin95 is the half width of the interval that holds the mean of what the values are
+// samples of in 95 of 100 cases (Student's t). Two values are too few to tell: nil.
+func margin95(values []float64) *float64 {
+	n := len(values)
+	if n < 3 {
+		return nil
+	}
+	t := distuv.StudentsT{Sigma: 1, Nu: float64(n - 1)}.Quantile(0.975)
+	m := t * stat.StdErr(stat.StdDev(values, nil), float64(n))
+	return &m
+}
+
 // ratios compares a with b round by round, because rounds differ more than
 // contenders do. Where one has fewer rounds (the shift), a is compared with b's
-// median. Rounds in which b is 0 say nothing.
+// mean. Rounds in which b is 0 say nothing.
 func ratios(a, b []float64) (r []float64) {
 	for i, v := range a {
-		base := median(b)
-		if len(a) == len(b) {
+		base := 0.0
+		switch {
+		case len(a) == len(b):
 			base = b[i]
+		case len(b) > 0:
+			base = stat.Mean(b, nil)
 		}
 		if base > 0 {
 			r = append(r, v/base)
@@ -46,67 +65,27 @@ func ratios(a, b []float64) (r []float64) {
 	return r
 }
 
-// regrets is how much of b's throughput a misses, round by round: 0.02 is 2 %
-// less, below 0 is more.
-func regrets(a, b []float64) []float64 {
-	r := ratios(a, b)
-	for i := range r {
-		r[i] = 1 - r[i]
+// regret is how much of b's throughput a misses: 0.02 is 2 % less, below 0 is more.
+// The mean is of all that both served, and the margin that of their ratio: of its
+// residuals, round by round (Cochran, Sampling Techniques, 1977, section 6.3).
+func regret(a, b []float64) (_ Spread, within *float64) {
+	each := ratios(a, b)
+	for i := range each {
+		each[i] = 1 - each[i]
 	}
-	return r
-}
-
-// bestFixed is the index of the fixed size to compare with, −1 if there is none:
-// in a closed loop that of the highest median throughput; under open arrivals,
-// which every sufficient size serves alike, that of the lowest median p99 among
-// those that keep up.
-func bestFixed(rows []Row, open bool) int {
-	most := 0.0
-	for _, r := range rows {
-		if r.Kind == string(fixed) {
-			most = max(most, r.Throughput.Median)
-		}
+	s := spread(each)
+	if len(each) == 0 {
+		return s, nil
 	}
-	best := -1
-	for i, r := range rows {
-		switch {
-		case r.Kind != string(fixed) || len(r.Rounds) == 0:
-		case best < 0 && (!open || r.Throughput.Median >= keepsUp*most):
-			best = i
-		case best < 0:
-		case !open && r.Throughput.Median > rows[best].Throughput.Median:
-			best = i
-		case open && r.Throughput.Median >= keepsUp*most && r.P99Ms < rows[best].P99Ms:
-			best = i
-		}
+	base := stat.Mean(b, nil)
+	ratio := stat.Mean(a, nil) / base
+	s.Mean = 1 - ratio
+	if len(a) != len(b) {
+		return s, nil
 	}
-	return best
-}
-
-// compare fills in what is relative to the best fixed size.
-func compare(rows []Row, open bool) {
-	best := bestFixed(rows, open)
-	if best < 0 {
-		return
+	residuals := make([]float64, len(a))
+	for i := range a {
+		residuals[i] = (a[i] - ratio*b[i]) / base
 	}
-	throughput, p99 := rows[best].series()
-	for i := range rows {
-		x, t := rows[i].series()
-		rows[i].Best = i == best
-		rows[i].Regret = spread(regrets(x, throughput))
-		rows[i].P99Ratio = median(ratios(t, p99))
-	}
-}
-
-// scatter is how much the fixed sizes' throughput scatters from round to round:
-// the range over the median, of the median size. They do not change between
-// rounds, so it is the machine's noise.
-func scatter(rows []Row) float64 {
-	var each []float64
-	for _, r := range rows {
-		if r.Kind == string(fixed) && len(r.Rounds) > 1 && r.Throughput.Median > 0 {
-			each = append(each, (r.Throughput.Max-r.Throughput.Min)/r.Throughput.Median)
-		}
-	}
-	return median(each)
+	return s, margin95(residuals)
 }

@@ -26,20 +26,17 @@ var columns = []column{
 		}
 		return r.Name
 	}},
-	{"req/s", 7, func(_ *WorkloadResult, r *Row) string { return grouped(r.Throughput.Median) }},
-	{"min–max", 13, func(_ *WorkloadResult, r *Row) string {
-		if len(r.Rounds) < 2 {
-			return ""
-		}
-		return grouped(r.Throughput.Min) + "–" + grouped(r.Throughput.Max)
-	}},
+	{"req/s", 7, func(_ *WorkloadResult, r *Row) string { return grouped(r.Throughput.Mean) }},
 	{"p50 ms", 7, func(_ *WorkloadResult, r *Row) string { return figure(r.P50Ms) }},
 	{"p99 ms", 7, func(_ *WorkloadResult, r *Row) string { return figure(r.P99Ms) }},
-	{"regret", 7, func(_ *WorkloadResult, r *Row) string {
-		if r.Best {
+	{"regret", 14, func(_ *WorkloadResult, r *Row) string {
+		switch {
+		case r.Best:
 			return "best"
+		case r.RegretMargin == nil:
+			return fmt.Sprintf("%.1f %%", 100*r.Regret.Mean)
 		}
-		return fmt.Sprintf("%.1f %%", 100*r.Regret.Median)
+		return fmt.Sprintf("%.1f ± %.1f %%", 100*r.Regret.Mean, 100**r.RegretMargin)
 	}},
 	{"p99 ×", 6, func(_ *WorkloadResult, r *Row) string { return fmt.Sprintf("%.2f", r.P99Ratio) }},
 	{"settled", 7, func(w *WorkloadResult, r *Row) string {
@@ -82,9 +79,9 @@ func WriteText(out io.Writer, r *Result) error {
 	}
 	b.WriteByte('\n')
 	legend := []string{
-		"*: the fixed size that served best, with which the others are compared, round by round.",
-		"req/s, p50, p99: throughput and response time (waiting for a connection included), medians of the rounds.",
-		"regret: throughput missing to *, below 0 is more than *. p99 ×: p99 against that of *.",
+		"*: the fixed size that served best. Others are compared, round by round, with the one that was best in the other rounds, so that luck does not choose it.",
+		"req/s: throughput, mean of the rounds. p50, p99: response time, waiting for a connection included, medians of the rounds.",
+		"regret: throughput missing to the best fixed size, below 0 is more; ±: holds in 95 of 100 cases. p99 ×: p99 against that of the best fixed size.",
 		"settled: from cold (shift: after the slowest change) until the limit stayed put. limit: at the end.",
 		"mv/min: changes of the limit per minute after that. held: most connections open.",
 	}

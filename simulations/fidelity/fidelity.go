@@ -140,14 +140,14 @@ func predict(m *bench.Result) (*Result, error) {
 	}
 	var curve []plant.Point
 	for _, n := range calibrated {
-		curve = append(curve, plant.Point{N: n, X: search[n].Median})
+		curve = append(curve, plant.Point{N: n, X: search[n].Mean})
 	}
-	service := time.Duration(float64(time.Second) / search[1].Median)
+	service := time.Duration(float64(time.Second) / search[1].Mean)
 	// With one connection, a transaction takes as much longer as it holds its
 	// connection without the server's CPU.
-	hold := time.Duration(float64(time.Second)/holding[1].Median) - service
+	hold := time.Duration(float64(time.Second)/holding[1].Mean) - service
 	if hold <= 0 {
-		return nil, fmt.Errorf("holding a transaction open made it no longer (%.4g a second instead of %.4g): the measurement was disturbed too much to calibrate; try again on a quieter machine", holding[1].Median, search[1].Median)
+		return nil, fmt.Errorf("holding a transaction open made it no longer (%.4g a second instead of %.4g): the measurement was disturbed too much to calibrate; try again on a quieter machine", holding[1].Mean, search[1].Mean)
 	}
 	r.ServiceMs, r.HoldMs = service.Seconds()*1000, hold.Seconds()*1000
 	world := plant.Config{
@@ -185,7 +185,7 @@ func rows(m *bench.Result, workload string) (map[int]bench.Spread, error) {
 		}
 	}
 	for _, n := range sizes() {
-		if out[n].Median <= 0 {
+		if out[n].Mean <= 0 {
 			return nil, fmt.Errorf("no request of %s was completed with %d connections: nothing to calibrate with", workload, n)
 		}
 	}
@@ -205,9 +205,9 @@ func compare(name string, world plant.Config, measured map[int]bench.Spread, use
 			return nil, err
 		}
 		row := Row{Size: n, Calibrated: slices.Contains(used, n), Measured: measured[n], Predicted: throughput(result, world.Warmup)}
-		row.Error = row.Predicted/row.Measured.Median - 1
+		row.Error = row.Predicted/row.Measured.Mean - 1
 		c.Rows = append(c.Rows, row)
-		real, simulated = append(real, row.Measured.Median), append(simulated, row.Predicted)
+		real, simulated = append(real, row.Measured.Mean), append(simulated, row.Predicted)
 	}
 	a, b := knee(real), knee(simulated)
 	c.KneeMeasured, c.KneePredicted = c.Rows[a].Size, c.Rows[b].Size
@@ -264,7 +264,7 @@ func WriteText(out io.Writer, r *Result) error {
 			if row.Calibrated {
 				mark = "  calibrated"
 			}
-			fmt.Fprintf(&b, "  %5d %10.1f %17s %10.1f %+6.1f %%%s\n", row.Size, row.Measured.Median,
+			fmt.Fprintf(&b, "  %5d %10.1f %17s %10.1f %+6.1f %%%s\n", row.Size, row.Measured.Mean,
 				fmt.Sprintf("%.0f–%.0f", row.Measured.Min, row.Measured.Max), row.Predicted, 100*row.Error, mark)
 		}
 		near := "neither the same nor a neighbour"

@@ -17,7 +17,7 @@ func database(cores float64) *bench.Result {
 		w := bench.WorkloadResult{Name: name}
 		for _, n := range sizes() {
 			x := math.Min(float64(n)*1000/(1+hold), cores*1000)
-			row := bench.Row{Name: "fixed-" + fmtInt(n), Throughput: bench.Spread{Median: x, Min: x, Max: x}}
+			row := bench.Row{Name: "fixed-" + fmtInt(n), Throughput: bench.Spread{Median: x, Mean: x, Min: x, Max: x}}
 			w.Contenders = append(w.Contenders, row)
 		}
 		m.Workloads = append(m.Workloads, w)
@@ -60,13 +60,13 @@ func TestADatabaseThatFollowsTheoryIsPredicted(t *testing.T) {
 
 func TestWhatCannotCalibrateSaysWhy(t *testing.T) {
 	m := database(4)
-	m.Workloads[0].Contenders[0].Throughput.Median = 0
+	m.Workloads[0].Contenders[0].Throughput.Mean = 0
 	if _, err := predict(m); err == nil || !strings.Contains(err.Error(), "nothing to calibrate with") {
 		t.Errorf("no requests: %v", err)
 	}
 	m = database(4)
 	for i := range m.Workloads {
-		m.Workloads[i].Contenders[0].Throughput.Median = 500
+		m.Workloads[i].Contenders[0].Throughput.Mean = 500
 	}
 	if _, err := predict(m); err == nil || !strings.Contains(err.Error(), "quieter machine") {
 		t.Errorf("holding as fast as searching: %v", err)
