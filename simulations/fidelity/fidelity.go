@@ -27,9 +27,12 @@ const Schema = "autotune.fidelity/v1"
 
 // The sizes that calibrate, and those that are predicted. The former are the ends
 // of the range, the least sizes, where the curve bends, and one on the plateau.
+// A transaction that holds its connection needs its ends only: the curve is that of the
+// search.
 var (
-	calibrated = []int{1, 2, 4, 16, 100}
-	predicted  = []int{3, 6, 8, 12, 24, 32, 48, 64}
+	calibrated        = []int{1, 2, 4, 16, 100}
+	calibratedHolding = []int{1, 100}
+	predicted         = []int{3, 6, 8, 12, 24, 32, 48, 64}
 )
 
 // kneeWithin says what the knee is: the least size whose throughput is within this
@@ -40,7 +43,7 @@ const kneeWithin = 0.05
 // Options of a comparison.
 type Options struct {
 	DSN    string        // the database; "": a throwaway server
-	Rounds int           // slices of each size; default 8, so that calibrating takes a minute
+	Rounds int           // slices of each size; default 7, so that calibrating takes a minute
 	Slice  time.Duration // default 1.2 s
 
 	Progress bench.Progress
@@ -54,6 +57,7 @@ type Result struct {
 
 	CalibrationS float64      `json:"calibration_s"` // time of the slices that calibrated
 	ServiceMs    float64      `json:"service_ms"`    // of one search alone
+	HoldingMs    float64      `json:"holding_ms"`    // server's time of a search in a transaction, with its BEGIN and COMMIT
 	HoldMs       float64      `json:"hold_ms"`       // idle in the transaction and the round trips around it, of the holding workload
 	Workloads    []Comparison `json:"workloads"`
 
@@ -96,7 +100,7 @@ func Compare(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	slices := float64(settings.Rounds) * settings.Slice.Seconds()
-	r.CalibrationS = float64(len(calibrated)+1) * slices
+	r.CalibrationS = float64(len(calibrated)+len(calibratedHolding)) * slices
 	return r, nil
 }
 
@@ -105,7 +109,7 @@ func newPlan(o Options) (*bench.Plan, bench.Options, error) {
 	b.DSN, b.Progress, b.Log = o.DSN, o.Progress, o.Log
 	b.Workloads = []string{"search", "holding"}
 	b.Clients, b.Vectors = 120, 5_000
-	b.Rounds, b.Slice = 8, 1200*time.Millisecond
+	b.Rounds, b.Slice = 7, 1200*time.Millisecond
 	if o.Rounds > 0 {
 		b.Rounds = o.Rounds
 	}
@@ -143,13 +147,14 @@ func predict(m *bench.Result) (*Result, error) {
 		curve = append(curve, plant.Point{N: n, X: search[n].Mean})
 	}
 	service := time.Duration(float64(time.Second) / search[1].Mean)
+	demand := time.Duration(float64(service) * demandRatio(search, holding))
 	// With one connection, a transaction takes as much longer as it holds its
 	// connection without the server's CPU.
-	hold := time.Duration(float64(time.Second)/holding[1].Mean) - service
+	hold := time.Duration(float64(time.Second)/holding[1].Mean) - demand
 	if hold <= 0 {
 		return nil, fmt.Errorf("holding a transaction open made it no longer (%.4g a second instead of %.4g): the measurement was disturbed too much to calibrate; try again on a quieter machine", holding[1].Mean, search[1].Mean)
 	}
-	r.ServiceMs, r.HoldMs = service.Seconds()*1000, hold.Seconds()*1000
+	r.ServiceMs, r.HoldingMs, r.HoldMs = milliseconds(service), milliseconds(demand), milliseconds(hold)
 	world := plant.Config{
 		Seed: 1, Duration: 15 * time.Second, Warmup: 3 * time.Second,
 		Closed: []plant.Closed{{Callers: m.Settings.Clients}},
@@ -161,8 +166,9 @@ func predict(m *bench.Result) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	world.Classes = []plant.Class{{Name: "holding", Stages: append(slices.Clone(stages), plant.Stage{On: plant.IdleInTransaction, Service: plant.Distribution{Kind: plant.Deterministic, Mean: hold}})}}
-	second, err := compare("holding", world, holding, calibrated[:1])
+	stages = []plant.Stage{{On: plant.CPU, Service: plant.Distribution{Mean: demand}}}
+	world.Classes = []plant.Class{{Name: "holding", Stages: append(stages, plant.Stage{On: plant.IdleInTransaction, Service: plant.Distribution{Kind: plant.Deterministic, Mean: hold}})}}
+	second, err := compare("holding", world, holding, calibratedHolding)
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +176,24 @@ func predict(m *bench.Result) (*Result, error) {
 	r.MedianError = medianError(append(slices.Clone(first.Rows), second.Rows...))
 	return r, nil
 }
+
+// demandRatio is how much more of the server's time a search takes in a transaction, with
+// its BEGIN and COMMIT. It shows where the server is the limit of both, at the largest
+// size; where the transactions' connections are the limit there, it does not, and the
+// statements count as time without CPU.
+func demandRatio(search, holding map[int]bench.Spread) float64 {
+	most := calibratedHolding[len(calibratedHolding)-1]
+	if connections := float64(most) * holding[1].Mean; holding[most].Mean > serverLimits*connections {
+		return 1
+	}
+	return max(1, search[most].Mean/holding[most].Mean)
+}
+
+// serverLimits is the share of what so many connections would give, each as fast as one
+// alone, below which it is the server that limits them.
+const serverLimits = 0.5
+
+func milliseconds(d time.Duration) float64 { return 1000 * d.Seconds() }
 
 // rows are the throughputs of a workload, by size.
 func rows(m *bench.Result, workload string) (map[int]bench.Spread, error) {
@@ -256,7 +280,7 @@ func medianError(rows []Row) float64 {
 // WriteText writes the comparison.
 func WriteText(out io.Writer, r *Result) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "PostgreSQL %s, calibrated with %.0f s: a search alone takes %.3g ms; a holding one\nis %.3g ms longer without CPU.\n", r.Server.Version, r.CalibrationS, r.ServiceMs, r.HoldMs)
+	fmt.Fprintf(&b, "PostgreSQL %s, calibrated with %.0f s: a search alone takes %.3g ms; in a\ntransaction %.3g ms, with %.3g ms more that need no CPU.\n", r.Server.Version, r.CalibrationS, r.ServiceMs, r.HoldingMs, r.HoldMs)
 	for _, c := range r.Workloads {
 		fmt.Fprintf(&b, "\n%s, requests per second\n  %5s %10s %17s %10s %7s\n", c.Name, "size", "measured", "min–max", "predicted", "error")
 		for _, row := range c.Rows {
