@@ -81,7 +81,8 @@ func WriteText(out io.Writer, r *Result) error {
 	legend := []string{
 		"*: the fixed size that served best. Others are compared, round by round, with the one that was best in the other rounds, so that luck does not choose it.",
 		"req/s: throughput, mean of the rounds. p50, p99: response time, waiting for a connection included, medians of the rounds.",
-		"regret: throughput missing to the best fixed size, below 0 is more; ±: holds in 95 of 100 cases. p99 ×: p99 against that of the best fixed size.",
+		"regret: throughput missing to the best fixed size, below 0 is more; ±: holds in 95 of 100 cases.",
+		"p99 ×: p99 against that of the best fixed size.",
 		"settled: from cold (shift: after the slowest change) until the limit stayed put. limit: at the end.",
 		"mv/min: changes of the limit per minute after that. held: most connections open.",
 	}
