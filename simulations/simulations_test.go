@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/pgautotune/autotune/simulations/plant"
 	"github.com/pgautotune/autotune/simulations/scenario"
 )
 
@@ -293,6 +294,27 @@ func TestLengthsReadAsMinutesAndSeconds(t *testing.T) {
 	for seconds, want := range map[float64]string{10: "10 s", 0.25: "0.25 s", 60: "1 min", 90: "1 min 30 s", 600: "10 min", 100.1: "1 min 40.1 s", 59.9999: "1 min"} {
 		if got := duration(seconds); got != want {
 			t.Errorf("%g: %q instead of %q", seconds, got, want)
+		}
+	}
+}
+
+// When transactions that wait for their callers follow a rush of searches, the queue is
+// older than the change. Its mean over both once looked like a load that was known, and
+// the first seconds there were taken for the truth about it: 30 s, and 12,000 in the queue.
+func TestAQueueOlderThanTheChangeDoesNotHideIt(t *testing.T) {
+	const change = 8 * time.Minute
+	found, err := scenario.Find("one-machine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, seed := range []uint64{1, 3} {
+		r, err := found[0].Run("auto", 4, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(r.Moves, func(m plant.Move) bool { return m.At > change && m.Limit >= 20 })
+		if i < 0 || r.Moves[i].At > change+10*time.Second {
+			t.Errorf("seed %d: the transactions want 25 connections from %v on: %v", seed, change, r.Moves)
 		}
 	}
 }

@@ -69,6 +69,7 @@ func (l *Learner) rest(at time.Duration, seconds float64) {
 	l.Store.Forget(0) // what is known of the noise stays
 	l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
 	l.Kind, l.KindTrial = 0, Trial{}
+	l.RestX = l.BestX
 	l.BaseSeconds, l.BaseCount = trialLeast, seconds*l.BestX
 	if seconds > baseSeconds { // of slow requests: no short trial that needs refining
 		l.BaseSeconds = seconds

@@ -54,6 +54,7 @@ type Learner struct {
 	Knee  model.Knee // what the last episode found
 	PeakX float64    // throughput there, per second
 	BestX float64    // throughput measured at the limit it ended at
+	RestX float64    // what that was before the first seconds at rest refined it
 
 	BaseSeconds float64 // that BestX rests on, of a short trial less than it took
 	BaseCount   float64 // completions that it rests on

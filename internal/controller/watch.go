@@ -12,8 +12,8 @@ import (
 // now and then tries another limit.
 func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high int, callers float64, est model.Estimate) move {
 	if est.Varied >= limit && l.saturatedFor(at) < varyingAfter { // the load's ups and downs tell small changes
-		if l.glanceVarying(at, w) {
-			return l.changed(cfg, at, l.Window, limit, low, high, callers, est)
+		if t, far := l.glanceVarying(at, w); far {
+			return l.changed(cfg, at, t, limit, low, high, callers, est)
 		}
 		ratio := l.overrun(at)
 		if ratio < overrun || at < l.OverrunAt {
@@ -52,6 +52,9 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	}
 	if l.Grows = l.growing(at, callers); at < l.VerifyAt && !l.Grows {
 		return move{soon: watchLook}
+	}
+	if l.Grows && !l.OtherWay {
+		l.VerifyUp = false // up is next: fewer would serve fewer still, unless more did not help
 	}
 	return l.verify(at, t, limit, verifyStep, low, high, est)
 }
@@ -123,8 +126,7 @@ func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bo
 	apart, doubt := l.apart(&t)
 	if apart <= math.Max(math.Log(farRatio), farDoubts*doubt) && (apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)) {
 		l.Far = 0
-		l.settleBase(t)
-		return t, false
+		return t, l.settleBase(t)
 	}
 	if faster := t.rate() > l.BestX; l.Far == 0 || faster != l.FarFaster {
 		l.Far, l.FarFaster, l.FarSince = 0, faster, at
@@ -162,18 +164,25 @@ func (l *Learner) otherKind(at time.Duration, w window, limit int, est model.Est
 
 // glanceVarying is glance for a load that varies. Its queues select moments, so the
 // whole of a queue is taken together, and has to be far by the factor and by five
-// standard errors.
-func (l *Learner) glanceVarying(at time.Duration, w window) bool {
+// standard errors. It returns the latest of it, where that is enough to go by: the queue
+// may be older than the change, and its mean that of neither load.
+func (l *Learner) glanceVarying(at time.Duration, w window) (t Trial, far bool) {
 	if l.saturatedFor(at) < glanceAfter {
 		l.Window = Trial{}
-		return false
+		return t, false
 	}
 	l.Window.add(w)
 	if l.Window.Seconds < glanceAfter.Seconds() || l.Window.Completions < 30 {
-		return false
+		return t, false
 	}
 	apart, doubt := l.apart(&l.Window)
-	return apart > math.Log(farLeast) && apart > 5*doubt
+	if apart <= math.Log(farLeast) || apart <= 5*doubt {
+		return t, false
+	}
+	if t.add(w); t.Completions < 30 {
+		t = l.Window
+	}
+	return t, true
 }
 
 // apart is how far a window is from the throughput at rest, as a log ratio, and
@@ -202,16 +211,18 @@ func (l *Learner) changed(cfg Config, at time.Duration, t Trial, limit, low, hig
 
 // settleBase refines the throughput to compare with by the first seconds at rest:
 // a trial is short, and may have met the machine at a good or a bad moment. It
-// ends there, so that a slow loss is not taken for a new normal.
-func (l *Learner) settleBase(t Trial) {
+// ends there, so that a slow loss is not taken for a new normal. It tells whether they
+// have led so far from the trial that this was of another load.
+func (l *Learner) settleBase(t Trial) (far bool) {
 	if l.BaseSeconds >= baseSeconds {
-		return
+		return false
 	}
 	x := (l.BestX*l.BaseSeconds + t.Completions) / (l.BaseSeconds + t.Seconds)
 	l.PeakX *= x / l.BestX
 	l.BestX = x
 	l.BaseSeconds += t.Seconds
 	l.BaseCount += t.Completions
+	return l.RestX > 0 && l.BestX > 0 && math.Abs(math.Log(l.BestX/l.RestX)) > math.Log(farRatio)
 }
 
 // another tells whether a window at a limit, a log ratio apart from the throughput
@@ -245,6 +256,8 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 	better := gain > give(o)+2*doubt
 	another := math.Log(farLeast) // so much more, and it is another curve
 	switch {
+	case l.Grows && o != model.Latency: // what the tolerance gives away is missing
+		better = gain > 1.5*doubt || other.N < l.Base && gain > 0
 	case o == model.Latency: // throughput over response time, X²/n: a rising curve is no other one
 		wider := math.Log(float64(other.N) / float64(l.Base))
 		better = 2*gain-wider > 0 && (other.N < l.Base || 2*gain-wider > 4*doubt)

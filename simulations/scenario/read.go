@@ -77,10 +77,13 @@ func explain(err error, file string) error {
 	case errors.As(err, &unknown) && unknown.Token != nil:
 		at(unknown.Token)
 		out.Reason = fmt.Sprintf("unknown key %q", unknown.Token.Value)
-		if near := spelling.Nearest(unknown.Token.Value, keys()); near != "" {
-			out.Reason += fmt.Sprintf(": did you mean %s?", near)
-		} else {
+		switch near := spelling.Nearest(unknown.Token.Value, keys()); near {
+		case "":
 			out.Reason += ": docs/scenarios.md lists all keys"
+		case unknown.Token.Value:
+			out.Reason = fmt.Sprintf("the key %q does not belong here: docs/scenarios.md says where it does", near)
+		default:
+			out.Reason += fmt.Sprintf(": did you mean %s?", near)
 		}
 	case errors.As(err, &mistyped) && mistyped.Token != nil:
 		at(mistyped.Token)
