@@ -53,9 +53,6 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	if l.Grows = l.growing(at, callers); at < l.VerifyAt && !l.Grows {
 		return move{soon: watchLook}
 	}
-	if l.Grows && !l.OtherWay {
-		l.VerifyUp = false // up is next: fewer would serve fewer still, unless more did not help
-	}
 	return l.verify(at, t, limit, verifyStep, low, high, est)
 }
 
@@ -164,8 +161,8 @@ func (l *Learner) otherKind(at time.Duration, w window, limit int, est model.Est
 
 // glanceVarying is glance for a load that varies. Its queues select moments, so the
 // whole of a queue is taken together, and has to be far by the factor and by five
-// standard errors. It returns the latest of it, where that is enough to go by: the queue
-// may be older than the change, and its mean that of neither load.
+// standard errors. It returns the latest of it where that differs by the factor and is
+// enough to go by: the queue is older than the change, and its mean that of neither load.
 func (l *Learner) glanceVarying(at time.Duration, w window) (t Trial, far bool) {
 	if l.saturatedFor(at) < glanceAfter {
 		l.Window = Trial{}
@@ -179,7 +176,7 @@ func (l *Learner) glanceVarying(at time.Duration, w window) (t Trial, far bool) 
 	if apart <= math.Log(farLeast) || apart <= 5*doubt {
 		return t, false
 	}
-	if t.add(w); t.Completions < 30 {
+	if t.add(w); t.Completions < 30 || math.Abs(math.Log(t.rate()/l.Window.rate())) < math.Log(farLeast) {
 		t = l.Window
 	}
 	return t, true
@@ -256,8 +253,6 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 	better := gain > give(o)+2*doubt
 	another := math.Log(farLeast) // so much more, and it is another curve
 	switch {
-	case l.Grows && o != model.Latency: // what the tolerance gives away is missing
-		better = gain > 1.5*doubt || other.N < l.Base && gain > 0
 	case o == model.Latency: // throughput over response time, X²/n: a rising curve is no other one
 		wider := math.Log(float64(other.N) / float64(l.Base))
 		better = 2*gain-wider > 0 && (other.N < l.Base || 2*gain-wider > 4*doubt)
