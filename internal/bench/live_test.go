@@ -122,9 +122,10 @@ func checkResult(t *testing.T, r *Result) {
 			if row.Failed > 0 {
 				t.Errorf("%s, %s: %d requests failed: %v", w.Name, row.Name, row.Failed, r.Warnings)
 			}
-			// In an open loop beside other programs a slice may end before the first
-			// of its requests does.
-			if row.Throughput.Mean < 0 || w.Rate == 0 && row.Throughput.Mean == 0 || row.P50Ms <= 0 || row.P99Ms < row.P50Ms || row.Backends < 1 || row.Limit < 1 {
+			// A tuned pool that still opens its connections beside other programs may
+			// answer nothing within a slice of an open loop; but all of it in the end.
+			opening := w.Rate > 0 && row.Kind == string(tuned)
+			if row.Abandoned > 0 || row.Throughput.Mean <= 0 && !opening || row.P50Ms <= 0 || row.P99Ms < row.P50Ms || row.Backends < 1 || row.Limit < 1 {
 				t.Errorf("%s: %+v", w.Name, row)
 			}
 			if row.Kind == string(fixed) && row.Backends != row.Size {
@@ -143,8 +144,8 @@ func checkResult(t *testing.T, r *Result) {
 	}
 	open := r.Workloads[1]
 	for _, row := range open.Contenders {
-		// Beside other programs far less may be served, never more than arrives.
-		if x := row.Throughput.Mean; x > 1.5*open.Rate {
+		// Beside other programs less may be served, never more than arrives.
+		if x := row.Throughput.Mean; x < 0.1*open.Rate && row.Kind != string(tuned) || x > 1.5*open.Rate {
 			t.Errorf("%s served %.0f/s of arrivals of %.0f/s", row.Name, x, open.Rate)
 		}
 	}

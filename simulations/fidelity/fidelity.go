@@ -154,20 +154,21 @@ func predict(m *bench.Result) (*Result, error) {
 	if hold <= 0 {
 		return nil, fmt.Errorf("holding a transaction open made it no longer (%.4g a second instead of %.4g): the measurement was disturbed too much to calibrate; try again on a quieter machine", holding[1].Mean, search[1].Mean)
 	}
-	r.ServiceMs, r.HoldingMs, r.HoldMs = milliseconds(service), milliseconds(demand), milliseconds(hold)
+	r.ServiceMs, r.HoldingMs, r.HoldMs = service.Seconds()*1000, demand.Seconds()*1000, hold.Seconds()*1000
 	world := plant.Config{
 		Seed: 1, Duration: 15 * time.Second, Warmup: 3 * time.Second,
 		Closed: []plant.Closed{{Callers: m.Settings.Clients}},
 		Server: plant.Server{Cores: max(1, m.Server.Cores), Curve: curve, CurveDemand: service},
 	}
-	stages := []plant.Stage{{On: plant.CPU, Service: plant.Distribution{Mean: service}}}
-	world.Classes = []plant.Class{{Name: "search", Stages: stages}}
+	world.Classes = []plant.Class{{Name: "search", Stages: []plant.Stage{{On: plant.CPU, Service: plant.Distribution{Mean: service}}}}}
 	first, err := compare("search", world, search, calibrated)
 	if err != nil {
 		return nil, err
 	}
-	stages = []plant.Stage{{On: plant.CPU, Service: plant.Distribution{Mean: demand}}}
-	world.Classes = []plant.Class{{Name: "holding", Stages: append(stages, plant.Stage{On: plant.IdleInTransaction, Service: plant.Distribution{Kind: plant.Deterministic, Mean: hold}})}}
+	world.Classes = []plant.Class{{Name: "holding", Stages: []plant.Stage{
+		{On: plant.CPU, Service: plant.Distribution{Mean: demand}},
+		{On: plant.IdleInTransaction, Service: plant.Distribution{Kind: plant.Deterministic, Mean: hold}},
+	}}}
 	second, err := compare("holding", world, holding, calibratedHolding)
 	if err != nil {
 		return nil, err
@@ -192,8 +193,6 @@ func demandRatio(search, holding map[int]bench.Spread) float64 {
 // serverLimits is the share of what so many connections would give, each as fast as one
 // alone, below which it is the server that limits them.
 const serverLimits = 0.5
-
-func milliseconds(d time.Duration) float64 { return 1000 * d.Seconds() }
 
 // rows are the throughputs of a workload, by size.
 func rows(m *bench.Result, workload string) (map[int]bench.Spread, error) {

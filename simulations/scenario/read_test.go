@@ -34,6 +34,7 @@ func TestAMistakeInAScenarioIsNamedWithItsPlace(t *testing.T) {
 	for _, c := range []struct{ about, text, want string }{
 		{"an unknown key", small + "  sever: {cores: 2}\n", `f.yaml:5:3: unknown key "sever": did you mean server?`},
 		{"an unknown key inside", small + "  server:\n    corse: 2\n", `f.yaml:6:5: unknown key "corse": did you mean cores?`},
+		{"a key of another place", small + "  callers: 4\n", `f.yaml:5:3: the key "callers" does not belong here: docs`},
 		{"a word of another language", small + "frobnicate: 1\n", `f.yaml:5:1: unknown key "frobnicate": docs`},
 		{"a text instead of a number", strings.Replace(small, "100", "many", 1), `f.yaml:4:21: "many" is no number`},
 		{"a duration without unit", strings.Replace(small, "10s", "10x", 1), "f.yaml"},
