@@ -11,6 +11,7 @@ type capacity struct {
 	curve        []Point
 	curveDemand  float64 // s
 	factor       float64
+	speed        float64 // of the moment, as it wanders
 	cliffN       int
 	cliffFactor  float64
 
@@ -19,7 +20,7 @@ type capacity struct {
 
 func newCapacity(s *Server) capacity {
 	return capacity{cores: s.Cores, law: s.Law, sigma: s.Sigma, kappa: s.Kappa, curve: s.Curve,
-		curveDemand: s.CurveDemand.Seconds(), factor: 1, cliffN: s.CliffN, cliffFactor: s.CliffFactor}
+		curveDemand: s.CurveDemand.Seconds(), factor: 1, speed: 1, cliffN: s.CliffN, cliffFactor: s.CliffFactor}
 }
 
 // total is the work done per unit of time for n ≥ 1 runnable backends.
@@ -58,7 +59,7 @@ func (c *capacity) perJob(n, active int) float64 {
 		k := len(c.table)
 		c.table = append(c.table, c.total(max(k, 1))/float64(max(k, 1)))
 	}
-	r := c.table[n]
+	r := c.table[n] * c.speed
 	if c.cliffN > 0 && active > c.cliffN {
 		r *= c.cliffFactor
 	}

@@ -190,6 +190,7 @@ type Server struct {
 	CloseLatency   time.Duration `yaml:"close_latency"`   // until a closed connection's backend is gone; default 1 ms; negative: none
 
 	Drift    []Drift   `yaml:"drift"`    // of the capacity over time
+	Wander   []Wander  `yaml:"wander"`   // of the speed from moment to moment, superposed
 	Others   []Others  `yaml:"others"`   // other clients over time
 	Restarts []Restart `yaml:"restarts"` // connections are lost, and refused for a while
 }
@@ -222,6 +223,13 @@ type Drift struct {
 	CliffN      *int           `yaml:"cliff_n"`
 	CliffFactor *float64       `yaml:"cliff_factor"`
 	Connect     *time.Duration `yaml:"connect"` // the connect latency
+}
+
+// Wander makes the speed of the server change from moment to moment, as that of a
+// shared machine does whose neighbours come and go.
+type Wander struct {
+	CV     float64       `yaml:"cv"`     // standard deviation of the speed; above 0, at most 1
+	Memory time.Duration `yaml:"memory"` // after which it resembles what it was by 1/e; 10 ms or more
 }
 
 // Others are the other clients of the server from an instant on. Connections that it

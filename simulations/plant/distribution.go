@@ -14,6 +14,7 @@ const (
 	streamDemands  uint64 = 3 << 32
 	streamCallers  uint64 = 4 << 32 // + index of the closed caller
 	streamBackoff  uint64 = 5 << 32
+	streamWander   uint64 = 6 << 32
 )
 
 // stream scrambles its two numbers first (with the finalizer of SplitMix64):

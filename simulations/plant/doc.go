@@ -21,8 +21,9 @@
 //	usl     C(n) = f·n / (1 + σ(n−1) + κn(n−1))
 //	curve   C(n) = f·X(n)·D, of a measured throughput X at a mean CPU demand D
 //
-// f is the drift; above cliff_n active backends C is multiplied by cliff_factor;
-// runnable backends of other clients count in n and take their share. Since all
+// f is the drift, times a speed that may wander from moment to moment; above cliff_n
+// active backends C is multiplied by cliff_factor; runnable backends of other clients
+// count in n and take their share. Since all
 // jobs progress alike, one counter v of the service per job suffices: a job of
 // demand d that comes at v ends when the counter reaches v + d, whoever comes and
 // goes, and an event costs O(log n). IO is a station of k channels in order of

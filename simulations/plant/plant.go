@@ -58,9 +58,10 @@ type plant struct {
 	free     int32 // first unused request, linked by next; -1: none
 	callers  []caller
 
-	cpu   sharing
-	io    channels
-	locks []mutex
+	cpu       sharing
+	wandering wandering
+	io        channels
+	locks     []mutex
 
 	gate gate
 	pool pool
@@ -84,6 +85,7 @@ const (
 	timerLook int32 = iota
 	timerTick
 	timerDrift
+	timerWander
 	timerOthers
 	timerOthersRetry
 	timerRestart
@@ -133,6 +135,10 @@ func (p *plant) open() error {
 	p.timers.set(timerReap, int64(p.cfg.Pool.HealthCheck))
 	if d := p.cfg.Server.Drift; len(d) > 0 {
 		p.timers.set(timerDrift, int64(d[0].At))
+	}
+	if w := p.cfg.Server.Wander; len(w) > 0 {
+		p.wandering = newWandering(w, p.cfg.Seed)
+		p.wander()
 	}
 	if o := p.cfg.Server.Others; len(o) > 0 {
 		p.timers.set(timerOthers, int64(o[0].At))
@@ -202,6 +208,8 @@ func (p *plant) fire(h int32) {
 		p.timers.set(timerTick, p.now+p.tally.width)
 	case timerDrift:
 		p.drift()
+	case timerWander:
+		p.wander()
 	case timerOthers:
 		p.othersChange()
 	case timerOthersRetry:

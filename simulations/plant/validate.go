@@ -216,6 +216,7 @@ func (s *Server) complete(v *check, classes []Class) {
 	}
 	s.Reserved = max(s.Reserved, 0)
 	s.completeDrift(v)
+	s.completeWander(v)
 	for i, o := range s.Others {
 		v.that(o.At >= 0 && (i == 0 || o.At >= s.Others[i-1].At), "server.others[%d].at is %s and must not be before the one before", i, o.At)
 		v.that(o.Runnable >= 0 && o.Connections >= o.Runnable, "server.others[%d] has %d runnable of %d connections", i, o.Runnable, o.Connections)
