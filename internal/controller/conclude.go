@@ -17,6 +17,7 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	if l.Trials == 0 {
 		return move{limit: min(max(l.Base, low), high), reason: sizing.Learning}
 	}
+	l.absolute()
 	n := min(max(l.choose(cfg.Objective), low), high)
 	if l.Knee.Missing != model.MissingAbove { // else it is that of a wall, or of how many asked
 		l.remember(at)
@@ -86,6 +87,9 @@ func (l *Learner) rest(at time.Duration, seconds float64) {
 // because models make knees sharper than databases do.
 func (l *Learner) choose(o model.Objective) int {
 	choice, best := l.smallest(o), l.best()
+	if l.Wanders && o != model.Latency {
+		choice, best = l.surest(o)
+	}
 	// The highest of several measurements is on the average too high.
 	l.BestX = l.Measured[choice].rate()
 	l.PeakX = math.Max(l.BestX, l.Measured[best].rate()*(1-l.error(&l.Measured[best])))
@@ -125,7 +129,7 @@ func (l *Learner) settle(at time.Duration) move {
 	}
 	l.Known = false
 	l.Doubted = l.Relearns
-	n := l.Current.N
+	n := l.inForce()
 	t := l.at(n)
 	if t == nil {
 		t = &l.Current

@@ -39,6 +39,12 @@ type Learner struct {
 	Measured  [maxTrials]Trial // in order of N
 	Current   Trial            // being measured
 	Noise     Noise            // of throughput, pooled over all trials
+	Wanders   bool             // the machine's speed changes from look to look
+	Wander    Wander           // that of seconds
+	Turns     Turns            // of the trial under way, where it takes turns with another
+	Pairs     Noise            // of the ratio of two turns
+	Counted   float64          // completions of the turns of this episode
+	Leveled   float64          // what they would have been at the speed of the first trial
 	From      time.Duration    // measuring starts: before it, the pool settles
 	Moved     time.Duration    // when the limit was moved for the current trial
 	Left      float64          // in use then, and not come back since
@@ -264,8 +270,9 @@ func (l *Learner) begin(at time.Duration, limit, low int) move {
 	l.BrokenOff = 0
 	if !l.Resumed {
 		l.Trials, l.Duels, l.Refined, l.Low = 0, 0, 0, low
+		l.Counted, l.Leveled = 0, 0
 	}
-	l.Current, l.Most = Trial{N: limit}, 0
+	l.Current, l.Most, l.Turns = Trial{N: limit}, 0, Turns{}
 	l.From, l.Moved, l.BackAt, l.Left = at, at, at, 0
 	return move{limit: limit, reason: sizing.Learning, soon: fastLook}
 }
@@ -286,6 +293,7 @@ func (l *Learner) try(at time.Duration, n int, service time.Duration, reason siz
 	l.Current, l.Lull, l.Asking, l.Most, l.Again, l.All = Trial{N: n}, Trial{}, 0, 0, false, false
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
+	l.takeTurns(service)
 	return move{limit: n, reason: reason, soon: fastLook}
 }
 
@@ -295,7 +303,11 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		l.Episode = false
 		return move{}
 	}
-	stay := move{limit: l.Current.N, reason: sizing.Learning, soon: fastLook}
+	n := l.inForce()
+	stay := move{limit: n, reason: sizing.Learning, soon: fastLook}
+	if l.Turns.Rival.N > 0 {
+		stay.soon = turnLook
+	}
 	if w.Completions > 0 {
 		l.BackAt = at
 	}
@@ -303,7 +315,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		l.Asking = callers
 	}
 	l.Most = max(l.Most, w.Peak)
-	letIn := float64(l.Current.N)
+	letIn := float64(n)
 	if letIn <= verifyStep*l.Asking { // a limit just above them all
 		letIn = math.Min(letIn, l.Asking)
 	}
@@ -322,10 +334,10 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	}
 	l.IdleFor = 0
 	switch {
-	case l.Current.N <= high && l.Current.N >= low:
+	case n <= high && n >= low:
 	case l.Verify:
 		return l.putOff(at)
-	case l.Current.N > high || l.Current.N < l.Walled: // a wall has moved
+	case n > high || n < l.Walled: // a wall has moved
 		return l.conclude(cfg, at, low, high)
 	case l.Trials > 0: // the ups and downs advise against it now
 		return l.further(cfg, at, low, high, callers, est, sizing.Learning)
@@ -339,17 +351,26 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 			return stay
 		}
 	}
-	if at-w.Elapsed < l.From-fastLook/2 {
+	if at-w.Elapsed < l.From-stay.soon/2 {
 		if at > l.From+settleMost { // looks are slow; measure whatever comes
 			l.From = at
 		}
 		return stay
 	}
-	if w.inUse < 0.85*float64(l.Current.N) && at < l.From+settleMost {
+	if w.inUse < 0.85*float64(n) && at < l.From+settleMost {
 		return stay // still filling up, or still dialling
 	}
-	l.Current.add(w)
-	if !l.done(cfg.Objective) {
+	if l.Turns.Rival.N > 0 {
+		switch over, pair := l.takeTurn(w, est.Service); {
+		case !over:
+			return stay
+		case pair && l.done(cfg.Objective):
+		case l.Turns.Rival.N > 0:
+			return l.turn(at)
+		default: // it needs no rival, but more time
+			return stay
+		}
+	} else if l.Current.add(w); !l.done(cfg.Objective) {
 		return stay
 	}
 	if l.Current.Completions == 0 {
@@ -365,6 +386,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 // file keeps the trial that is done and goes on.
 func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers float64, est model.Estimate) (m move) {
 	l.Noise.learn(l.Current)
+	l.endTurns()
 	if l.Resumed {
 		l.Resumed = false
 		if l.contradicts(l.Current) {
@@ -372,6 +394,7 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 		}
 	}
 	l.keep(l.Current)
+	l.Wanders = l.wanders()
 	if more, less := l.foreign(); more || less {
 		defer func() { m.forget = true }()
 		l.Shown = Shown{}
@@ -413,7 +436,9 @@ func (l *Learner) further(cfg Config, at time.Duration, low, high int, callers f
 		return l.conclude(cfg, at, low, high)
 	}
 	m := l.try(at, n, est.Service, reason)
-	l.All = all
+	if l.All = all; all {
+		l.Turns = Turns{} // nobody queues there
+	}
 	return m
 }
 
@@ -455,13 +480,17 @@ func (l *Learner) known(at time.Duration, low, high int, service time.Duration) 
 
 // done tells whether the current trial is known well enough.
 func (l *Learner) done(o model.Objective) bool {
-	t := &l.Current
+	level := l.level()
+	t, most, hard := &level, trialMost, trialHard
 	enough := trialSlow
 	if l.Trials == 0 {
 		enough /= 2 // what it is compared with is counted for longer
 	}
+	if l.Turns.Rival.N > 0 {
+		most, hard = turnMost, turnEnd
+	}
 	switch {
-	case t.Seconds >= trialHard && t.Completions >= enough || t.Seconds >= trialEnd:
+	case t.Seconds >= hard && t.Completions >= enough || t.Seconds >= trialEnd:
 		return true
 	case t.Seconds < trialLeast || t.Completions < trialCompletions || l.Again && t.Seconds < confirmed:
 		return false
@@ -474,7 +503,7 @@ func (l *Learner) done(o model.Objective) bool {
 			return true
 		}
 	}
-	return l.error(t) < trialNoise || t.Seconds >= trialMost && l.error(t) < 2*trialNoise
+	return l.error(t) < trialNoise || t.Seconds >= most && l.error(t) < 2*trialNoise
 }
 
 // decided tells whether a trial of one other limit is clearly worse than the limit in

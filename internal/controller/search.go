@@ -93,13 +93,17 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 	// Both ends are closed: refine around the choice, first the side that may
 	// hold a higher peak.
 	choice := l.smallest(cfg.Objective)
-	if l.Refined < refinements {
+	refine, again := refinements, duels
+	if l.Wanders {
+		refine, again = refine/2, again-1
+	}
+	if l.Refined < refine {
 		if n := l.between(choice, best); n != 0 {
 			l.Refined++
 			return n
 		}
 	}
-	if l.Duels >= duels {
+	if l.Duels >= again {
 		return 0
 	}
 	n := l.duel(cfg.Objective, choice, best)
@@ -147,7 +151,11 @@ func (l *Learner) duel(o model.Objective, choice, best int) int {
 		choice-- // the next smaller one was turned down: rightly?
 	}
 	c, b := &l.Measured[choice], &l.Measured[best]
-	if c.Seconds >= duelMost && b.Seconds >= duelMost {
+	long := duelMost
+	if c.Paired && b.Paired {
+		long /= 2
+	}
+	if c.Seconds >= long && b.Seconds >= long {
 		return 0
 	}
 	gain, doubt := l.gain(c, b)
@@ -238,7 +246,7 @@ func (l *Learner) forAll(o model.Objective, callers, high int) int {
 // too shortly for that: throughput may still rise within three standard errors.
 func (l *Learner) doubtAbove(high int) bool {
 	top := &l.Measured[l.Trials-1]
-	if l.Trials < 2 || top.N >= high || top.Seconds >= confirmed && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
+	if l.Trials < 2 || top.N >= high || (top.Seconds >= confirmed || top.Paired) && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
 		return false
 	}
 	below := &l.Measured[l.Trials-2]

@@ -12,6 +12,7 @@ type Trial struct {
 	Completions float64
 	InUse       float64 // integral of in use, connection seconds
 	Looks       int
+	Paired      bool    // relative to another limit, in turns with it
 	SumXX       float64 // sum over looks of (completions in the look)²/its seconds
 	Service     float64 // sum of the service times, s
 	ServiceSq   float64 // sum of their squares, s²
@@ -80,6 +81,18 @@ func (t *Trial) add(w window) {
 	t.ServiceSq += w.ServiceTimeSq
 }
 
+// join adds what was counted at the same limit another time.
+func (t *Trial) join(other *Trial) {
+	t.Seconds += other.Seconds
+	t.Completions += other.Completions
+	t.InUse += other.InUse
+	t.Looks += other.Looks
+	t.SumXX += other.SumXX
+	t.Service += other.Service
+	t.ServiceSq += other.ServiceSq
+	t.Paired = t.Paired || other.Paired
+}
+
 // times is the trial with so many times its evidence.
 func (t Trial) times(f float64) Trial {
 	t.Seconds *= f
@@ -114,7 +127,14 @@ func (l *Learner) error(t *Trial) float64 {
 	if t.Seconds <= 0 {
 		return 1
 	}
-	return math.Hypot(l.Noise.perSecond()/math.Sqrt(t.Seconds), t.counting())
+	if t.Paired {
+		return math.Hypot(l.Pairs.perSecond()/math.Sqrt(t.Seconds), math.Sqrt2*t.counting())
+	}
+	machine := l.Noise.perSecond() / math.Sqrt(t.Seconds)
+	if l.Verify && l.Wanders { // at rest it has been seen for longer than looks
+		machine = math.Max(machine, math.Max(l.Store.Drift.Noise()/math.Sqrt(t.Seconds), l.Wander.over(t.Seconds)))
+	}
+	return math.Hypot(machine, t.counting())
 }
 
 // gain is how much more throughput a trial gave than another, as a log ratio, and its
@@ -130,14 +150,7 @@ func (l *Learner) keep(t Trial) {
 		i++
 	}
 	if i < l.Trials && l.Measured[i].N == t.N {
-		m := &l.Measured[i]
-		m.Seconds += t.Seconds
-		m.Completions += t.Completions
-		m.InUse += t.InUse
-		m.Looks += t.Looks
-		m.SumXX += t.SumXX
-		m.Service += t.Service
-		m.ServiceSq += t.ServiceSq
+		l.Measured[i].join(&t)
 		return
 	}
 	if l.Trials == maxTrials {

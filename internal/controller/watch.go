@@ -44,6 +44,9 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	}
 	t := l.Window
 	l.Window = Trial{}
+	if x, _, ok := l.Store.Near(at, t.concurrency()); ok {
+		l.Wander.add(&t, x)
+	}
 	if l.Store.Add(at, t.concurrency(), t.Completions, t.Seconds) != model.Unchanged && at >= l.DriftAt {
 		m := l.begin(at, limit, low)
 		l.Drifted = true
@@ -129,7 +132,11 @@ func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bo
 		l.Far, l.FarFaster, l.FarSince = 0, faster, at
 	}
 	l.Far++
-	return t, l.Far >= farGlances && (at-l.FarSince >= l.Patience || apart > math.Log(beyondWander))
+	patience := l.Patience
+	if l.Wanders {
+		patience = max(patience, patienceLeast)
+	}
+	return t, l.Far >= farGlances && (at-l.FarSince >= patience || apart > math.Log(beyondWander))
 }
 
 // otherKind tells whether what the backends do has become another kind of work than that
@@ -186,9 +193,18 @@ func (l *Learner) glanceVarying(at time.Duration, w window) (t Trial, far bool) 
 // the standard error of that: within the window, and over minutes.
 func (l *Learner) apart(t *Trial) (apart, doubt float64) {
 	apart = math.Abs(math.Log(math.Max(t.Completions, 0.5) / t.Seconds / l.BestX))
-	within := math.Max(l.error(t), t.spread()/math.Sqrt(math.Max(t.Completions, 1)))
+	within := math.Max(l.glanceError(t), t.spread()/math.Sqrt(math.Max(t.Completions, 1)))
 	base := 1 / math.Sqrt(math.Max(l.BaseCount, 1))
 	return apart, math.Hypot(base, math.Max(within, l.Store.Drift.Noise()/math.Sqrt(t.Seconds)))
+}
+
+// glanceError is the relative standard error of a window's throughput. Where the machine's
+// speed wanders, it does not average out within a window as short as a look.
+func (l *Learner) glanceError(t *Trial) float64 {
+	if !l.Wanders {
+		return l.error(t)
+	}
+	return math.Hypot(l.Noise.perSecond()/math.Sqrt(min(t.Seconds, fastLook.Seconds())), t.counting())
 }
 
 // changed starts learning afresh, with what the new load was seen to give at the
