@@ -219,7 +219,9 @@ func (t *tuner) explain(obs Observation, d Decision, sightErr error) {
 	log := t.pool.log.Debug
 	switch d.Action {
 	case controller.Grow, controller.Shrink:
-		log = t.pool.log.Info
+		if !d.Turn {
+			log = t.pool.log.Info
+		}
 	case controller.Freeze:
 		if !t.blind {
 			t.blind = true

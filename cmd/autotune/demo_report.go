@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/pgautotune/autotune/internal/controller"
 	"github.com/pgautotune/autotune/internal/sizing"
 )
 
@@ -57,13 +59,13 @@ func between(low, high int) string {
 }
 
 // writeDecisions writes what changed the pool, and why. Steps of one attempt to
-// learn are one line.
+// learn are one line, and what it came to counts from the limit before it.
 func writeDecisions(b *bytes.Buffer, r *demoResult, s style) {
 	fmt.Fprintf(b, "\n%s\n", s.bold(fmt.Sprintf("%8s  %-6s  %s", "at", "action", "decisions that changed the pool, and why")))
 	if len(r.Decisions) == 0 {
 		b.WriteString("          hold    none\n")
 	}
-	for rest := r.Decisions; len(rest) > 0; {
+	for rest := slices.Clone(r.Decisions); len(rest) > 0; {
 		n := 1
 		for n < len(rest) && joins(rest[n-1], rest[n]) {
 			n++
@@ -71,6 +73,10 @@ func writeDecisions(b *bytes.Buffer, r *demoResult, s style) {
 		action := rest[0].Action
 		if n > 1 {
 			action = "try"
+		}
+		if before := rest[0].LimitFrom; n < len(rest) && ends(rest[n-1], rest[n]) {
+			rest[n].LimitFrom = before
+			rest[n].Action = moved(&rest[n])
 		}
 		const indent = 18 // of what comes after the action
 		text := strings.ReplaceAll(wrap(explained(rest[:n]), helpWidth-indent), "\n", "\n"+strings.Repeat(" ", indent))
@@ -85,6 +91,23 @@ func joins(a, b demoChange) bool {
 	return a.Reason == learning && b.Reason == learning && a.Phase == b.Phase && a.Limit == b.LimitFrom && a.Max == b.MaxFrom
 }
 
+// ends tells whether a decision is what an attempt to learn came to.
+func ends(a, b demoChange) bool {
+	learning := string(sizing.Learning)
+	return a.Reason == learning && b.Reason != learning && a.Limit == b.LimitFrom && b.MaxFrom == b.Max
+}
+
+// moved is the action of a change from before an attempt to learn to after it.
+func moved(c *demoChange) string {
+	switch {
+	case c.Limit > c.LimitFrom:
+		return string(controller.Grow)
+	case c.Limit < c.LimitFrom:
+		return string(controller.Shrink)
+	}
+	return string(controller.Hold)
+}
+
 // explained is what a decision, or a row of them for one reason, changed, and why.
 func explained(steps []demoChange) string {
 	first, last := steps[0], steps[len(steps)-1]
@@ -92,12 +115,18 @@ func explained(steps []demoChange) string {
 	if len(steps) > 1 || first.LimitFrom != first.Limit {
 		limits := fmt.Sprintf("limit %d", first.LimitFrom)
 		for _, d := range steps {
+			if d.Turn {
+				continue
+			}
 			limits += fmt.Sprintf(" → %d", d.Limit)
 		}
 		parts = append(parts, limits)
 	}
 	if first.MaxFrom != last.Max {
 		parts = append(parts, fmt.Sprintf("max %d → %d", first.MaxFrom, last.Max))
+	}
+	if len(parts) == 0 {
+		parts = append(parts, fmt.Sprintf("limit %d again", last.Limit))
 	}
 	bound := ""
 	if last.Bound != string(sizing.NoBound) && last.Bound != "" {

@@ -20,6 +20,13 @@ func change(at float64, action string, reason sizing.Reason, limitFrom, limit, m
 		LimitFrom: limitFrom, Limit: limit, MaxFrom: maxFrom, Max: high}
 }
 
+// turn is a line between the two limits of a trial.
+func turn(at float64, from, to, high int) demoChange {
+	c := change(at, "grow", sizing.Learning, from, to, high, high, sizing.NoBound)
+	c.Turn = true
+	return c
+}
+
 func TestTheReportAsAPersonReadsIt(t *testing.T) {
 	tuned := &demoResult{
 		Server: demoServer{PostgreSQL: "17.5", PGVector: "0.8.0", Throwaway: true, ClientCores: 2},
@@ -35,6 +42,10 @@ func TestTheReportAsAPersonReadsIt(t *testing.T) {
 			change(6.9, "shrink", sizing.Learning, 8, 2, 100, 100, sizing.NoBound),
 			change(7.5, "grow", sizing.Learning, 2, 120, 100, 200, sizing.CeilingBound),
 			change(9.5, "shrink", sizing.PastKnee, 120, 2, 200, 200, sizing.NoBound),
+			change(14.1, "grow", sizing.Learning, 2, 4, 200, 200, sizing.NoBound),
+			turn(14.2, 4, 2, 200), turn(14.3, 2, 4, 200), turn(14.4, 4, 2, 200),
+			change(14.5, "shrink", sizing.Learning, 2, 1, 200, 200, sizing.NoBound),
+			change(15.2, "grow", sizing.ServerSaturated, 1, 2, 200, 200, sizing.NoBound),
 			change(33.3, "shrink", sizing.DemandFell, 2, 2, 200, 8, sizing.NoBound),
 		},
 	}

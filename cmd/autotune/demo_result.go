@@ -70,6 +70,7 @@ type demoChange struct {
 	Reason    string  `json:"reason"`
 	Sentence  string  `json:"sentence"`
 	Bound     string  `json:"bound"`
+	Turn      bool    `json:"turn,omitempty"` // back to a limit that is being compared with
 	LimitFrom int     `json:"limit_from"`
 	Limit     int     `json:"limit"`
 	MaxFrom   int     `json:"max_from"`
@@ -122,7 +123,7 @@ func (d *driver) result(db *demoDatabase) (*demoResult, error) {
 		at := c.at.Sub(d.start).Seconds()
 		r.Decisions = append(r.Decisions, demoChange{
 			At: rounded(at, 3), Phase: d.phaseAt(at), Action: string(c.decision.Action), Reason: string(c.decision.Reason),
-			Sentence: sentence(c.decision.Reason), Bound: string(c.decision.Bound),
+			Sentence: sentence(c.decision.Reason), Bound: string(c.decision.Bound), Turn: c.decision.Turn,
 			LimitFrom: c.limit, Limit: c.decision.Limit, MaxFrom: c.max, Max: c.decision.Max,
 		})
 	}

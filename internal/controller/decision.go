@@ -34,6 +34,10 @@ type Decision struct {
 	// has to be hot-swapped.
 	Swap bool `json:"swap,omitempty"`
 
+	// Turn is true when the limit only moves between the two that a trial
+	// under way compares, a few times a second, as it has before.
+	Turn bool `json:"turn,omitempty"`
+
 	// Bound names the wall that clipped the recommendation; "none" if none did.
 	Bound sizing.Bound `json:"bound"`
 

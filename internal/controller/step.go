@@ -254,7 +254,7 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	learning := s.Learn.Episode
 	m := s.Learn.observe(cfg, o.At, w, s.crowd(w, est), limit, low, high, callers, est)
 	if m.limit > 0 {
-		d.Limit, d.Reason = m.limit, m.reason
+		d.Limit, d.Reason, d.Turn = m.limit, m.reason, m.turn
 	} else {
 		s.natural(o, est, low, high, d)
 		cutShort := learning && !s.Learn.Episode && (limit < est.Knee.Lower || limit > est.Knee.Upper)

@@ -132,7 +132,7 @@ func (l *Learner) error(t *Trial) float64 {
 	}
 	machine := l.Noise.perSecond() / math.Sqrt(t.Seconds)
 	if l.Verify && l.Wanders { // at rest it has been seen for longer than looks
-		machine = math.Max(machine, math.Max(l.Store.Drift.Noise()/math.Sqrt(t.Seconds), l.Wander.over(t.Seconds)))
+		machine = math.Max(machine, math.Max(l.Store.Drift.Noise()/math.Sqrt(t.Seconds), l.Strays.over(t.Seconds)))
 	}
 	return math.Hypot(machine, t.counting())
 }

@@ -45,7 +45,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	t := l.Window
 	l.Window = Trial{}
 	if x, _, ok := l.Store.Near(at, t.concurrency()); ok {
-		l.Wander.add(&t, x)
+		l.Strays.add(&t, x)
 	}
 	if l.Store.Add(at, t.concurrency(), t.Completions, t.Seconds) != model.Unchanged && at >= l.DriftAt {
 		m := l.begin(at, limit, low)
