@@ -24,6 +24,7 @@ const (
 	turnLongest     = 300 * time.Millisecond
 	turnMost        = 0.29 // seconds of its own that a trial needs, where it is not close
 	turnEnd         = 0.9  // and that it has at most
+	turnClear       = 1.7  // times as much, or as little: no machine is the reason
 	turnCompletions = 30   // due in a turn, or counting would say more than the machine
 )
 
@@ -118,7 +119,7 @@ func (l *Learner) takeTurn(w window, service time.Duration) (over, pair bool) {
 // is the reason, and the rival need not have its turn.
 func (l *Learner) clear(now *Trial) bool {
 	known := l.at(l.Turns.Rival.N)
-	return known != nil && math.Abs(math.Log(math.Max(now.rate(), 1)/known.rate())) > math.Log(farRatio)
+	return known != nil && math.Abs(math.Log(math.Max(now.rate(), 1)/known.rate())) > math.Log(turnClear)
 }
 
 // turn lets the other one have its turn.
