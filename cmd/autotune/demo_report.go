@@ -114,11 +114,13 @@ func explained(steps []demoChange) string {
 	var parts []string
 	if len(steps) > 1 || first.LimitFrom != first.Limit {
 		limits := fmt.Sprintf("limit %d", first.LimitFrom)
-		for _, d := range steps {
-			if d.Turn {
-				continue
+		told := first.LimitFrom
+		for i, d := range steps {
+			if d.Turn && i+1 < len(steps) || d.Limit == told {
+				continue // turns are told by where they end
 			}
-			limits += fmt.Sprintf(" → %d", d.Limit)
+			told = d.Limit
+			limits += fmt.Sprintf(" → %d", told)
 		}
 		parts = append(parts, limits)
 	}

@@ -46,6 +46,8 @@ func TestTheReportAsAPersonReadsIt(t *testing.T) {
 			turn(14.2, 4, 2, 200), turn(14.3, 2, 4, 200), turn(14.4, 4, 2, 200),
 			change(14.5, "shrink", sizing.Learning, 2, 1, 200, 200, sizing.NoBound),
 			change(15.2, "grow", sizing.ServerSaturated, 1, 2, 200, 200, sizing.NoBound),
+			change(21, "grow", sizing.Learning, 2, 3, 200, 200, sizing.NoBound),
+			turn(21.1, 3, 2, 200), turn(21.2, 2, 3, 200), turn(21.3, 3, 2, 200),
 			change(33.3, "shrink", sizing.DemandFell, 2, 2, 200, 8, sizing.NoBound),
 		},
 	}

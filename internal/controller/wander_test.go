@@ -24,10 +24,13 @@ func TestAMachineThatWandersIsNotTakenForAnotherLoad(t *testing.T) {
 		for _, start := range []int{4, 100} {
 			for _, much := range []struct{ drift, lost, moves, changes float64 }{{0.05, 0.05, 2, 0.2}, {0.4, 0.09, math.Inf(1), 1.5}} {
 				t.Run(fmt.Sprintf("%s from %d, %.0f %%", c.name, start, 100*much.drift), func(t *testing.T) {
-					lost, moves, changes := 0.0, 0, 0
-					count := func(_ controller.Observation, d controller.Decision) {
+					lost, moves, changes, turns := 0.0, 0, 0, false
+					count := func(o controller.Observation, d controller.Decision) {
 						if d.Reason == sizing.CapacityChanged {
 							changes++
+						}
+						if turns = turns || d.Turn; d.Turn && (d.Reason != sizing.Learning || d.Limit == o.Gauges.Limit) {
+							t.Fatalf("a turn that is %s, from %d to %d", d.Reason, o.Gauges.Limit, d.Limit)
 						}
 					}
 					for seed := range uint64(seeds) {
@@ -40,6 +43,9 @@ func TestAMachineThatWandersIsNotTakenForAnotherLoad(t *testing.T) {
 							lost += 1 - c.curve(float64(p.limit))/c.peak
 						}
 						moves += p.moves - before
+					}
+					if much.drift > 0.1 && !turns {
+						t.Error("no trial took turns")
 					}
 					if lost /= seeds * minutes * 6; lost > much.lost {
 						t.Errorf("%.1f %% of the peak are lost on average, want at most %.0f %%", 100*lost, 100*much.lost)
