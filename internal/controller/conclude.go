@@ -174,7 +174,7 @@ func (l *Learner) putOff(at time.Duration) move {
 // stalled ends an episode at whose limit nothing comes back: that is no measurement,
 // and callers wait.
 func (l *Learner) stalled(at time.Duration, low, high int) move {
-	if n := l.Current.N; n < l.Base {
+	if n := l.inForce(); n < l.Base {
 		l.Stuck = max(0, l.stuckBelow(at)-1)          // one of long ago is over
 		if n == l.StallN && at-l.StallAt < stuckFor { // once may have been a lock
 			l.Stuck = max(n, l.Stuck)
