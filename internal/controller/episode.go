@@ -113,17 +113,17 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	if w.inUse < 0.85*float64(n) && at < l.From+settleMost {
 		return stay // still filling up, or still dialling
 	}
-	if l.Turns.Rival.N > 0 {
-		switch over, pair := l.takeTurn(w, est.Service); {
-		case !over:
-			return stay
-		case pair && l.done(cfg.Objective):
-		case l.Turns.Rival.N > 0:
+	if l.Turns.Rival.N == 0 {
+		l.Current.add(w)
+	} else if over, pair := l.takeTurn(w, est.Service); !over {
+		return stay
+	} else if !pair {
+		return l.turn(at)
+	}
+	if !l.done(cfg.Objective) {
+		if l.Turns.Rival.N > 0 {
 			return l.turn(at)
-		default: // it needs no rival, but more time
-			return stay
 		}
-	} else if l.Current.add(w); !l.done(cfg.Objective) {
 		return stay
 	}
 	if l.Current.Completions == 0 {

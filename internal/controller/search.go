@@ -10,11 +10,25 @@ import (
 // Everything here depends on the trials so far, the prior and the walls.
 
 // best is the index of the trial with the highest throughput, −1 without trials.
-func (l *Learner) best() int {
+func (l *Learner) best() int { return l.highest((*Trial).rate) }
+
+// highest is the index of the trial of the highest value, −1 without trials.
+func (l *Learner) highest(value func(*Trial) float64) int {
 	best := -1
 	for i := range l.Trials {
-		if best < 0 || l.Measured[i].rate() > l.Measured[best].rate() {
+		if best < 0 || value(&l.Measured[i]) > value(&l.Measured[best]) {
 			best = i
+		}
+	}
+	return best
+}
+
+// enough is the index of the smallest limit whose value is that of the best, less what
+// the objective gives.
+func (l *Learner) enough(o model.Objective, best int, value func(*Trial) float64) int {
+	for i := range best {
+		if value(&l.Measured[i]) >= (1-give(o))*value(&l.Measured[best]) {
+			return i
 		}
 	}
 	return best
@@ -37,12 +51,7 @@ func (l *Learner) smallest(o model.Objective) int {
 		}
 		return at
 	}
-	for i := range best {
-		if l.Measured[i].rate() >= (1-give(o))*l.Measured[best].rate() {
-			return i
-		}
-	}
-	return best
+	return l.enough(o, best, (*Trial).rate)
 }
 
 // give is the share of the peak throughput that an objective gives for a smaller

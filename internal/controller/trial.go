@@ -46,12 +46,17 @@ func (n *Noise) learn(t Trial) {
 		scatter := math.Max(0, t.SumXX-t.Seconds*x*x) / (x * x)
 		poisson := max(1, t.spread()*t.spread()) / x // of one second; what a shared server gives back is no more even
 		weight := noisePrior * noisePrior / (noisePrior*noisePrior + poisson)
-		n.Sum += weight * math.Max(0, scatter-looks*poisson)
-		n.Looks += weight * looks
-		if n.Looks > noiseMost { // a noisy neighbour of yesterday is gone
-			n.Sum *= noiseMost / n.Looks
-			n.Looks = noiseMost
-		}
+		n.add(weight*math.Max(0, scatter-looks*poisson), weight*looks)
+	}
+}
+
+// add adds what so many looks say.
+func (n *Noise) add(sum, looks float64) {
+	n.Sum += sum
+	n.Looks += looks
+	if n.Looks > noiseMost { // a noisy neighbour of yesterday is gone
+		n.Sum *= noiseMost / n.Looks
+		n.Looks = noiseMost
 	}
 }
 

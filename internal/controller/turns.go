@@ -54,7 +54,7 @@ func (l *Learner) takeTurns(service time.Duration) {
 	if best < 0 || l.Verify || l.Made > 0 || l.Recalled > 0 || turnServices*service > turnLongest || !l.Wanders {
 		return
 	}
-	if l.Measured[best].rate()*math.Max(turnLeast, turnServices*service.Seconds()) < turnCompletions {
+	if l.Measured[best].rate()*turnSeconds(service) < turnCompletions {
 		return
 	}
 	if rival := l.rival(best); rival != l.Current.N {
@@ -83,11 +83,16 @@ func (l *Learner) rival(best int) int {
 	return l.Measured[rival].N
 }
 
+// turnSeconds is how long a turn is counted.
+func turnSeconds(service time.Duration) float64 {
+	return math.Max(turnLeast, turnServices*service.Seconds())
+}
+
 // takeTurn counts a window, and tells whether the turn is over, and with it a pair.
 func (l *Learner) takeTurn(w window, service time.Duration) (over, pair bool) {
 	t := &l.Turns
 	t.Now.add(w)
-	if t.Now.Seconds < math.Max(turnLeast, turnServices*service.Seconds()) {
+	if t.Now.Seconds < turnSeconds(service) {
 		return false, false
 	}
 	if t.Pairs == 0 && !t.Theirs && l.clear(&t.Now) {
@@ -106,6 +111,7 @@ func (l *Learner) takeTurn(w window, service time.Duration) (over, pair bool) {
 		return true, false
 	}
 	t.Rival.join(&now)
+	l.Current.Paired, t.Rival.Paired = true, true
 	if t.Mine > 0 && now.rate() > 0 {
 		r := math.Log(t.Mine / now.rate())
 		t.Pairs++
@@ -144,9 +150,6 @@ func (l *Learner) scale() float64 {
 
 // level is the trial under way at that speed.
 func (l *Learner) level() Trial {
-	if l.Turns.Rival.N == 0 {
-		return l.Current
-	}
 	return l.Current.sped(l.scale())
 }
 
@@ -167,11 +170,10 @@ func (l *Learner) endTurns() {
 	*t = Turns{}
 }
 
-// sped is a trial that took turns, on a machine so many times as fast.
+// sped is the trial on a machine so many times as fast.
 func (t Trial) sped(f float64) Trial {
 	t.Completions *= f
 	t.SumXX *= f * f
-	t.Paired = true
 	return t
 }
 
@@ -181,8 +183,7 @@ func (l *Learner) absolute() {
 	if l.Leveled > 0 {
 		f := l.Counted / l.Leveled
 		for i := range l.Trials {
-			l.Measured[i].Completions *= f
-			l.Measured[i].SumXX *= f * f
+			l.Measured[i] = l.Measured[i].sped(f)
 		}
 	}
 	l.Counted, l.Leveled = 0, 0
@@ -196,10 +197,5 @@ func (n *Noise) learnPairs(mine *Trial, t *Turns) {
 	seconds := mine.Seconds / t.Pairs
 	scatter := (t.Sq - t.Sum*t.Sum/t.Pairs) * seconds
 	counted := mine.counting()*mine.counting() + t.Rival.counting()*t.Rival.counting()
-	n.Sum += math.Max(0, scatter-(t.Pairs-1)*counted*mine.Seconds)
-	n.Looks += t.Pairs - 1
-	if n.Looks > noiseMost {
-		n.Sum *= noiseMost / n.Looks
-		n.Looks = noiseMost
-	}
+	n.add(math.Max(0, scatter-(t.Pairs-1)*counted*mine.Seconds), t.Pairs-1)
 }

@@ -85,14 +85,7 @@ func (w *Strays) over(seconds float64) float64 {
 // compared with: each counts for half a standard error less than was measured, because of
 // several that serve alike the one that was measured for the shortest is the luckiest.
 func (l *Learner) surest(o model.Objective) (choice, best int) {
-	sure := func(i int) float64 { return l.Measured[i].rate() * (1 - l.error(&l.Measured[i])/2) }
-	for i := range l.Trials {
-		if sure(i) > sure(best) {
-			best = i
-		}
-	}
-	for choice < best && sure(choice) < (1-give(o))*sure(best) {
-		choice++
-	}
-	return choice, best
+	sure := func(t *Trial) float64 { return t.rate() * (1 - l.error(t)/2) }
+	best = l.highest(sure)
+	return l.enough(o, best, sure), best
 }

@@ -216,7 +216,10 @@ func (s *Server) complete(v *check, classes []Class) {
 	}
 	s.Reserved = max(s.Reserved, 0)
 	s.completeDrift(v)
-	s.completeWander(v)
+	for i, w := range s.Wander {
+		v.that(w.CV > 0 && w.CV <= 1, "server.wander[%d].cv is %v and must be above 0, at most 1", i, w.CV)
+		v.that(w.Memory >= 10*time.Millisecond, "server.wander[%d].memory is %s and must be 10ms or more", i, w.Memory)
+	}
 	for i, o := range s.Others {
 		v.that(o.At >= 0 && (i == 0 || o.At >= s.Others[i-1].At), "server.others[%d].at is %s and must not be before the one before", i, o.At)
 		v.that(o.Runnable >= 0 && o.Connections >= o.Runnable, "server.others[%d] has %d runnable of %d connections", i, o.Runnable, o.Connections)

@@ -3,7 +3,6 @@ package plant
 import (
 	"math"
 	"math/rand/v2"
-	"time"
 )
 
 // wanderSteps is in how many steps a wander's memory passes: the speed stands still for
@@ -55,12 +54,4 @@ func (p *plant) wander() {
 	p.cpu.law.speed = p.wandering.next()
 	p.cpu.update()
 	p.timers.set(timerWander, p.now+p.wandering.step)
-}
-
-// completeWander checks what makes the speed wander.
-func (s *Server) completeWander(v *check) {
-	for i, w := range s.Wander {
-		v.that(w.CV > 0 && w.CV <= 1, "server.wander[%d].cv is %v and must be above 0, at most 1", i, w.CV)
-		v.that(w.Memory >= 10*time.Millisecond, "server.wander[%d].memory is %s and must be 10ms or more", i, w.Memory)
-	}
 }
