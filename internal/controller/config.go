@@ -116,6 +116,13 @@ const (
 	shrinkUnlearned = 10 * time.Minute
 	swapGap         = 10 * time.Minute
 
+	// roomAbove times the limit is what max grows to, roomToLearn times in an episode: room
+	// for the next doublings too, so that a climb is a swap or two and not ten. Each
+	// reconnects everything while callers queue, and what max allows is opened only as
+	// the limit asks for it.
+	roomAbove   = 2
+	roomToLearn = 4
+
 	// longestWindow is the longest gap between two looks, if not twice the usual
 	// one, that still describes one state of affairs; after a longer one (a stopped
 	// process, a suspended machine) the window is dropped.

@@ -22,8 +22,8 @@ func (l *Learner) begin(at time.Duration, limit, low int) move {
 	l.Resumed = l.Trials > 0 && l.BrokenOff > 0 && at-l.BrokenOff < resumeWithin
 	l.BrokenOff = 0
 	if !l.Resumed {
-		l.Trials, l.Duels, l.Refined, l.Low = 0, 0, 0, low
-		l.Counted, l.Leveled = 0, 0
+		l.discard()
+		l.Low = low
 	}
 	l.Current, l.Most, l.Turns = Trial{N: limit}, 0, Turns{}
 	l.From, l.Moved, l.BackAt, l.Left = at, at, at, 0
@@ -34,8 +34,13 @@ func (l *Learner) begin(at time.Duration, limit, low int) move {
 func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
 	l.begin(at, limit, low)
 	l.Current, l.Resumed = seen, false
-	l.Trials, l.Duels, l.Refined = 0, 0, 0
+	l.discard()
 	l.keep(seen)
+}
+
+// discard drops the trials of the episode before.
+func (l *Learner) discard() {
+	l.Trials, l.Duels, l.Refined, l.Counted, l.Leveled = 0, 0, 0, 0, 0
 }
 
 // try moves the limit to n, to be measured once the pool has settled: a lowered
@@ -143,7 +148,7 @@ func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers floa
 	if l.Resumed {
 		l.Resumed = false
 		if l.contradicts(l.Current) {
-			l.Trials, l.Duels, l.Refined = 0, 0, 0
+			l.discard()
 		}
 	}
 	l.keep(l.Current)
@@ -255,6 +260,8 @@ func (l *Learner) done(o model.Objective) bool {
 		if ratio := t.rate() / l.Measured[best].rate(); ratio < trialPoor || ratio > 1/trialPoor {
 			return true
 		}
+	} else if l.Alarmed && l.beyond(t) {
+		return true
 	}
 	return l.error(t) < trialNoise || t.Seconds >= most && l.error(t) < 2*trialNoise
 }

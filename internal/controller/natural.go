@@ -87,6 +87,9 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	if est.Plateau > 0 && est.Varied >= opened && plateauRaise*est.Plateau <= d.Limit {
 		return // a quarter of the limit already served as much
 	}
+	if est.Prior > 0 && est.Crowded && d.Limit >= farBeyond*est.Prior {
+		return // more would only share the same cores
+	}
 	want := min(max(est.Wanted, o.Gauges.Peak), 2*d.Limit, high, s.Learn.notWorse(o.At))
 	if want == high && want > d.Limit || 2*want >= 3*d.Limit {
 		s.RaisedFrom, s.RaisedTo = d.Limit, want

@@ -363,8 +363,11 @@ func (s *State) fit(cfg Config, o Observation, allowed sizing.Range, d *Decision
 		}
 	}
 	if d.Limit > d.Max {
-		// Room for the next step up too, so that a climb is two swaps, not ten.
-		d.Max = min(allowed.High, 2*d.Limit)
+		room := roomAbove
+		if s.Learn.Episode {
+			room = roomToLearn
+		}
+		d.Max = min(allowed.High, room*d.Limit)
 		if d.Max == allowed.High {
 			d.Bound = allowed.HighBy
 		}

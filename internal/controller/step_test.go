@@ -135,6 +135,27 @@ func TestALimitStaysAboveDemandWhereBackendsWait(t *testing.T) {
 	}
 }
 
+// Bursts raise the limit, but not beyond where the cores are busy several times over
+// with nothing but computing: there more connections only share them.
+func TestBurstsDoNotRaiseTheLimitWhereTheCoresAreBusySeveralTimesOver(t *testing.T) {
+	for cores, want := range map[int]int{0: 64, 2: 16} { // cores: 0 is not known
+		p := newPlant(func(float64) float64 { return 4000 }, 1, 4, 0.02, 1)
+		p.server.Cores, p.server.Ours.OnCPU = cores, 20
+		highest := 0
+		var s controller.State
+		for range 60 {
+			p.callers = 150
+			p.advance(150 * time.Millisecond)
+			p.callers = 1
+			s = p.run(config(), s, 2*time.Second, nil)
+			highest = max(highest, p.limit)
+		}
+		if cores == 0 && highest < want || cores > 0 && highest > want {
+			t.Errorf("with %d cores bursts raise the limit to %d, want %d", cores, highest, want)
+		}
+	}
+}
+
 func TestBurstsShorterThanAnEpisodeAreLearnedOverSeveral(t *testing.T) {
 	p := newPlant(pureSearch, 150, 100, 0.02, 1)
 	var s controller.State

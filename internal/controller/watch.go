@@ -207,6 +207,13 @@ func (l *Learner) glanceError(t *Trial) float64 {
 	return math.Hypot(l.Noise.perSecond()/math.Sqrt(min(t.Seconds, fastLook.Seconds())), t.counting())
 }
 
+// beyond tells whether a window is so far from the throughput at rest that no machine is
+// the reason.
+func (l *Learner) beyond(t *Trial) bool {
+	apart, _ := l.apart(t)
+	return apart > math.Log(beyondWander)
+}
+
 // changed starts learning afresh, with what the new load was seen to give at the
 // limit in force.
 func (l *Learner) changed(cfg Config, at time.Duration, t Trial, limit, low, high int, callers float64, est model.Estimate) move {
@@ -215,7 +222,10 @@ func (l *Learner) changed(cfg Config, at time.Duration, t Trial, limit, low, hig
 	l.Current = t
 	l.Current.N = limit
 	l.Window = Trial{}
-	if l.Current.Completions > 0 && l.done(cfg.Objective) {
+	// Where it is no machine's change, and looks like a load that is remembered, a trial
+	// at the limit of that says more than some more of this one, at which callers wait.
+	recalled := l.beyond(&t) && l.recall(l.Current, low, high) >= 0
+	if l.Current.Completions > 0 && (recalled || l.done(cfg.Objective)) {
 		m = l.file(cfg, at, low, high, callers, est)
 	}
 	m.reason = sizing.CapacityChanged
