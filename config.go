@@ -61,7 +61,7 @@ type Config struct {
 	// only Resize, SetLimit and Reconfigure move the pool.
 	Manual bool
 
-	Logger  *slog.Logger // changes as Info, holds as Debug; nil is silent
+	Logger  *slog.Logger // changes as Info; holds, and trials that take turns, as Debug; nil is silent
 	Journal io.Writer    // gets each observation and decision as a JSON line, for replay; ends at its first error
 }
 

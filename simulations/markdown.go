@@ -22,7 +22,7 @@ func WriteMarkdown(out io.Writer, r *Result) error {
 	fmt.Fprintf(w, "\nThis is the output of `%s`: %d scenarios, %d seed%s, %d million requests simulated\n(the search of the best fixed sizes included) in %.0f minutes on a machine that did other things too.\n",
 		command, len(r.Scenarios), r.Seeds, plural(r.Seeds), r.Requests/1e6, r.ElapsedS/60)
 
-	fmt.Fprint(w, "\n## The worst of all scenarios\n\n| policy | worst regret | in | median regret | worst p99 × | in | within the bars |\n|---|--:|---|--:|--:|---|--:|\n")
+	fmt.Fprint(w, "\n## The worst of all scenarios\n\n| policy | worst regret | in | median regret | worst p99 × | in | within the bars of regret and p99 |\n|---|--:|---|--:|--:|---|--:|\n")
 	worst := r.Worst()
 	slices.SortStableFunc(worst, func(a, b Worst) int { return compareFloat(a.Regret, b.Regret) })
 	for _, o := range worst {

@@ -141,7 +141,14 @@ the default. Results go to stdout, everything else to stderr. Exit status: 0 don
 				if slices.Contains([]string{"", "0", "false", "[]"}, value) {
 					value = "–"
 				}
-				fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s |\n", strings.TrimSpace("--"+f.Name+" "+name), value, variable(f), usage)
+				long, env := strings.TrimSpace("--"+f.Name+" "+name), "–"
+				if f.Shorthand != "" {
+					long = "-" + f.Shorthand + ", " + long
+				}
+				if v := variable(f); v != "" {
+					env = "`" + v + "`"
+				}
+				fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", long, value, env, usage)
 			})
 		}
 		if len(c.example) > 0 {

@@ -85,7 +85,7 @@ func recommendCommand() *command {
 connections the service should have at most and at least, how sure that is, what it rests
 on, what is worth mending, and what could not be seen. The service stays as it is.
 
-It works as any role; GRANT pg_monitor shows it what other roles do. It costs the server
+It works as any role; GRANT pg_read_all_stats shows it what other roles do. It costs the server
 less than 0.5 % of one core. docs/recommend.md explains the methods and their limits.
 
 --check answers a question: are the max, and the min if given, that a service has within

@@ -163,7 +163,7 @@ func settingFindings(a *Advice, t *tally, r *Recording, add adder) {
 		}
 		add(worth, "privilege", "a privilege is missing",
 			"What the backends of other roles do is hidden from this one.",
-			fmt.Sprintf("GRANT pg_monitor TO %s;", quoted(r.Facts.Server.Role)))
+			fmt.Sprintf("GRANT pg_read_all_stats TO %s;", quoted(r.Facts.Server.Role)))
 	}
 	if free := a.Memory.Free; free > 0 && a.Memory.Total > free {
 		add(300, "memory", "the recommended connections may take more memory than is free",

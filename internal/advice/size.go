@@ -161,7 +161,7 @@ func nothingSeen(t *tally, seen Seen) []string {
 	case seen.Samples == 0:
 		return []string{"There is not one sample."}
 	case t.hidden > 0:
-		return []string{fmt.Sprintf("Of %s, %s hide what they do from this role. Let it see (GRANT pg_monitor), or ask about those that it sees (--user).", plural(t.mean.open(), "open connection"), plural(t.hidden, "connection"))}
+		return []string{fmt.Sprintf("Of %s, %s hide what they do from this role. Let it see (GRANT pg_read_all_stats), or ask about those that it sees (--user).", plural(t.mean.open(), "open connection"), plural(t.hidden, "connection"))}
 	case t.mean.Unknown > hiddenMost*t.mean.open():
 		return []string{fmt.Sprintf("%s are open, and of most it is not known what they do: track_activities is off, or they are starting.", plural(t.mean.open(), "connection"))}
 	case t.mean.open() > 0:

@@ -45,7 +45,7 @@ var sentences = map[Reason]string{
 	Bounded:           "a bound has moved",
 	Exhausted:         "the server has no connections left",
 	Blind:             "the server cannot be read: last good size",
-	Operator:          "moved or frozen by hand",
+	Operator:          "frozen by hand",
 }
 
 // Sentence says the reason to a person; one that is not known speaks for itself.
