@@ -152,8 +152,10 @@ func (p *Pool) guardDial(gen *generation, cfg *pgx.ConnConfig) {
 	dial := cfg.DialFunc
 	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		before := last.Load()
-		if before != nil && before.isEstablished() {
-			return dial(ctx, network, addr) // a cancel request: its own short socket, not a server connection
+		if ctx.Value(connecting{}) == nil || before != nil && before.isEstablished() {
+			// A cancel request: its own short socket, not a server connection. pgconn sends
+			// one also for an attempt that failed half-way, beside the next.
+			return dial(ctx, network, addr)
 		}
 		if refused.Load() || !p.budget.take() && (before == nil || !before.inherit(ctx)) {
 			refused.Store(true)
@@ -206,4 +208,12 @@ func (p *Pool) guardDial(gen *generation, cfg *pgx.ConnConfig) {
 		}
 		return nil
 	}
+}
+
+// connecting marks the context of an attempt to connect.
+type connecting struct{}
+
+// TraceConnectStart implements [pgx.ConnectTracer].
+func (t *tracer) TraceConnectStart(ctx context.Context, data pgx.TraceConnectStartData) context.Context {
+	return context.WithValue(t.ConnectTracer.TraceConnectStart(ctx, data), connecting{}, true)
 }

@@ -67,7 +67,7 @@ func (p *Pool) Changes(n int64) []Change {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []Change
-	for i := max(n, c.n-changesKept, 0) + 1; i <= c.n; i++ {
+	for i := max(min(n, c.n), c.n-changesKept, 0) + 1; i <= c.n; i++ {
 		out = append(out, c.ring[i%changesKept])
 	}
 	return out

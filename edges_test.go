@@ -184,7 +184,8 @@ func TestAnAttemptRefusedByTheBudgetDoesNotFallBack(t *testing.T) {
 	}
 	cc := p.Config().ConnConfig
 	p.guardDial(p.routes.Load().current, cc)
-	if _, err := cc.DialFunc(t.Context(), "tcp", "127.0.0.1:1"); !errors.Is(err, errNoBudget) {
+	ctx := context.WithValue(t.Context(), connecting{}, true)
+	if _, err := cc.DialFunc(ctx, "tcp", "127.0.0.1:1"); !errors.Is(err, errNoBudget) {
 		t.Fatalf("without a token: %v", err)
 	}
 	p.Reset()
@@ -194,7 +195,7 @@ func TestAnAttemptRefusedByTheBudgetDoesNotFallBack(t *testing.T) {
 		}
 		return ""
 	})
-	if _, err := cc.DialFunc(t.Context(), "tcp", "127.0.0.1:1"); !errors.Is(err, errNoBudget) {
+	if _, err := cc.DialFunc(ctx, "tcp", "127.0.0.1:1"); !errors.Is(err, errNoBudget) {
 		t.Errorf("the fallback of a refused attempt: %v", err)
 	}
 }

@@ -28,7 +28,8 @@ type gate struct {
 	// The queued half changes only while mu is held.
 	state atomic.Uint64
 	limit atomic.Int64 // negative: closed
-	peak  atomic.Int64 // highest in use + queued since the last snapshot
+	peak  atomic.Int64 // highest in use + queued since the last snapshot, without the pool's own
+	own   atomic.Int64 // of the permits in use, the pool's: for warming and swaps
 
 	mu         sync.Mutex
 	head, tail *waiter // guarded by mu
@@ -90,13 +91,34 @@ func (g *gate) acquire(ctx context.Context) (time.Duration, error) {
 // acquireAhead is acquire for the pool's own work, one step of a hot-swap: it
 // goes to the head of the queue, because behind it a swap among many callers
 // would take a full round of the queue for each connection, and callers pay for
-// every moment that two generations share the budget.
+// every moment that two generations share the budget. Its permit, like that of
+// tryAcquireOwn, goes back by releaseOwn, and counts as nobody's demand.
 func (g *gate) acquireAhead(ctx context.Context) error {
-	if g.tryAcquire() {
+	if g.tryAcquireOwn() {
 		return nil
 	}
+	g.own.Add(1)
 	_, err := g.acquireQueued(ctx, true)
+	if err != nil {
+		g.own.Add(-1)
+	}
 	return err
+}
+
+// tryAcquireOwn is tryAcquire for the pool's own work.
+func (g *gate) tryAcquireOwn() bool {
+	g.own.Add(1) // first, or the permit would be a caller's for a moment
+	ok := g.tryAcquire()
+	if !ok {
+		g.own.Add(-1)
+	}
+	return ok
+}
+
+// releaseOwn gives a permit of the pool's own work back.
+func (g *gate) releaseOwn() {
+	g.release()
+	g.own.Add(-1)
 }
 
 // tryAcquire takes a permit only if one is free and nobody is queued for it.
@@ -114,7 +136,11 @@ func (g *gate) tryAcquire() bool {
 }
 
 // notePeak raises the peak to what state holds.
-func (g *gate) notePeak(s uint64) { raise(&g.peak, inUseOf(s)+queuedOf(s)) }
+func (g *gate) notePeak(s uint64) {
+	if n := inUseOf(s) + queuedOf(s); n > g.peak.Load() {
+		raise(&g.peak, n-g.own.Load())
+	}
+}
 
 // raise makes high at least n, and returns what it is then. It is a read nearly always.
 func raise(high *atomic.Int64, n int64) int64 {
@@ -266,7 +292,7 @@ func (g *gate) setLimit(limit int) {
 
 // force takes n permits whatever the limit says, for connections that are in
 // use although no caller asked the gate for them (AcquireAllIdle).
-func (g *gate) force(n int) { g.notePeak(g.state.Add(uint64(n))) }
+func (g *gate) force(n int) { g.state.Add(uint64(n)) }
 
 // grantFirst wakes the first in the queue, whose permit has been booked. mu is held.
 func (g *gate) grantFirst() {
@@ -361,7 +387,7 @@ func (g *gate) remove(w *waiter) {
 // gateSnapshot is a consistent look at the gate.
 type gateSnapshot struct {
 	stat                 gateStat
-	limit, inUse, queued int64 // queued without the pool's own
+	limit, inUse, queued int64 // by callers, without the pool's own
 	peak                 int64 // highest in use + queued since the last snapshot
 	queuedNanos          int64 // the part of stat.waitNanos of callers that are queued still
 }
@@ -376,7 +402,8 @@ func (g *gate) peek() gateSnapshot {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := g.state.Load()
-	out := gateSnapshot{stat: g.stat, limit: g.limit.Load(), inUse: inUseOf(s), queued: queuedOf(s) - g.ahead}
+	own := max(0, g.own.Load()-g.ahead) // who is queued ahead has none yet
+	out := gateSnapshot{stat: g.stat, limit: g.limit.Load(), inUse: max(0, inUseOf(s)-own), queued: queuedOf(s) - g.ahead}
 	if g.head != nil {
 		now := g.now()
 		out.stat.busyNanos += max(0, now-g.busySince)

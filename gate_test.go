@@ -41,6 +41,7 @@ type caller struct {
 // of who waits.
 type plainGate struct {
 	limit, inUse int
+	own          int // of those in use, the pool's
 	queue        []*caller
 	waits        []time.Duration // of those granted after queueing
 	canceled     int
@@ -51,7 +52,7 @@ type plainGate struct {
 func (p *plainGate) ask(c *caller) (granted bool) {
 	switch {
 	case len(p.queue) == 0 && p.inUse < p.limit:
-		p.inUse++
+		p.enter(c)
 		return true
 	case c.ahead:
 		p.queue = slices.Insert(p.queue, 0, c)
@@ -61,11 +62,29 @@ func (p *plainGate) ask(c *caller) (granted bool) {
 	return false
 }
 
+func (p *plainGate) enter(c *caller) {
+	p.inUse++
+	if c.ahead {
+		p.own++
+	}
+}
+
+// release lets one out, of the pool's own if asked for or if there is no other.
+func (p *plainGate) release(g *gate, own bool) {
+	if p.own > 0 && (own || p.own == p.inUse) {
+		g.releaseOwn()
+		p.own--
+	} else {
+		g.release()
+	}
+	p.inUse--
+}
+
 func (p *plainGate) serve() (granted []*caller) {
 	for len(p.queue) > 0 && p.inUse < p.limit {
 		c := p.queue[0]
 		p.queue = p.queue[1:]
-		p.inUse++
+		p.enter(c)
 		granted = append(granted, c)
 		if !c.ahead {
 			p.waits = append(p.waits, time.Since(c.since))
@@ -141,8 +160,7 @@ func compareGates(limit int, steps []gateStep) error {
 			}
 		case "release":
 			if plain.inUse > 0 {
-				g.release()
-				plain.inUse--
+				plain.release(g, step.n%2 == 0)
 				granted = plain.serve()
 			}
 		case "limit":
@@ -185,8 +203,8 @@ func compareGates(limit int, steps []gateStep) error {
 	if _, err := g.acquire(context.Background()); !errors.Is(err, puddle.ErrClosedPool) {
 		return fmt.Errorf("a closed gate said %v", err)
 	}
-	for range plain.inUse {
-		g.release()
+	for plain.inUse > 0 {
+		plain.release(g, false)
 	}
 	if s := g.peek(); s.inUse != 0 || s.queued != 0 {
 		return fmt.Errorf("%d in use and %d queued at the end", s.inUse, s.queued)
@@ -214,8 +232,8 @@ func (p *plainGate) compare(g *gate, granted []*caller) error {
 		}
 	}
 	s := g.peek()
-	if int(s.inUse) != p.inUse || int(s.queued) != callers || int(s.limit) != p.limit {
-		return fmt.Errorf("%d in use, %d queued, limit %d; should be %d, %d, %d", s.inUse, s.queued, s.limit, p.inUse, callers, p.limit)
+	if int(s.inUse) != p.inUse-p.own || int(s.queued) != callers || int(s.limit) != p.limit {
+		return fmt.Errorf("%d in use, %d queued, limit %d; should be %d, %d, %d", s.inUse, s.queued, s.limit, p.inUse-p.own, callers, p.limit)
 	}
 	if int(s.stat.waited) != len(p.waits) || int(s.stat.canceled) != p.canceled || s.stat.waitNanos != int64(p.waitTime+waiting) {
 		return fmt.Errorf("%d waited, %d canceled, %d ns; should be %d, %d, %d", s.stat.waited, s.stat.canceled, s.stat.waitNanos, len(p.waits), p.canceled, p.waitTime+waiting)

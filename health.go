@@ -145,7 +145,7 @@ func (p *Pool) acquireTotals() acquireTotals {
 	g := p.gate.peek()
 	t, _ := p.ledger.totals(p.now())
 	c := p.counters()
-	a := acquireTotals{granted: t.completed + t.held, refused: g.stat.canceled + p.ledger.canceledLate.Load() + p.ledger.failed.Load()}
+	a := acquireTotals{granted: t.granted(), refused: g.stat.canceled + p.ledger.canceledLate.Load() + p.ledger.failed.Load()}
 	a.asked = a.granted + a.refused
 	a.wait = g.grantedWait() + p.connectTime(&c)
 	return a

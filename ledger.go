@@ -30,6 +30,7 @@ type ledger struct {
 type serviceTotals struct {
 	completed int64
 	held      int64 // gauge: held now
+	aside     int64 // gauge: of these, by who did not ask the gate
 	pinned    int64 // gauge: of these, open and for controller.PinnedAfter or longer
 	orphans   int64 // gauge: of these, closed: by who hijacked them, or broken in use
 	service   time.Duration
@@ -37,8 +38,14 @@ type serviceTotals struct {
 	serviceSq float64       // s²
 }
 
+// granted is how many acquires got a connection.
+func (t *serviceTotals) granted() int64 { return t.completed + t.held - t.aside }
+
 func (t *serviceTotals) add(s *socket, now int64) {
 	at := s.acquiredAt.Load()
+	if at > aside && at < 0 && at&1 != 0 && now > 0 {
+		at = s.stamp(at, now)
+	}
 	t.completed += s.completed.Load() + unmeasured(at)
 	service := time.Duration(s.service.Load())
 	t.service += service
@@ -46,6 +53,9 @@ func (t *serviceTotals) add(s *socket, now int64) {
 	t.serviceSq += s.serviceSq.load()
 	if at > 0 || at&1 != 0 {
 		t.held++
+		if at <= aside {
+			t.aside++
+		}
 		if end := s.closedAt.Load(); end != 0 {
 			now = end // hijacked and closed by its new owner
 			t.orphans++
@@ -99,13 +109,13 @@ func (l *ledger) forget(gen *generation, now int64) {
 			l.gone.add(s, now)
 			s.responses.addTo(&l.times)
 			s.services.addTo(&l.spent)
-			if s.isHeld() {
+			if at := s.acquiredAt.Load(); s.isHeld() && at > aside {
 				l.gone.completed++ // for the pool this hold is over; totals never fall
 			}
 			delete(l.live, s)
 		}
 	}
-	l.gone.held, l.gone.pinned, l.gone.orphans = 0, 0, 0
+	l.gone.held, l.gone.aside, l.gone.pinned, l.gone.orphans = 0, 0, 0, 0
 }
 
 func (l *ledger) totals(now int64) (t serviceTotals, opens int64) {

@@ -22,18 +22,17 @@ type observer struct {
 func (o *observer) observe(w *world) Observation {
 	p := o.pool
 	now := p.now()
-	g := p.gate.snapshot()
-	t, _ := p.ledger.totals(now)
+	f := p.count(now, p.gate.snapshot)
+	g, t := &f.gate, &f.totals
 	c := p.counters()
 	size := p.Size()
-	canceled, failed := g.stat.canceled+p.ledger.canceledLate.Load(), p.ledger.failed.Load()
 	obs := Observation{
 		At: time.Since(o.start),
 		Counters: controller.Counters{
-			Arrivals:      t.completed + t.held + g.queued + canceled + failed,
+			Arrivals:      f.arrivals(),
 			Completions:   t.completed,
-			Canceled:      canceled,
-			Failed:        failed,
+			Canceled:      f.canceled(),
+			Failed:        f.failed,
 			Waited:        g.stat.waited,
 			WaitTime:      time.Duration(g.stat.waitNanos),
 			ServiceTime:   t.service,
@@ -53,11 +52,40 @@ func (o *observer) observe(w *world) Observation {
 	obs.Counters = monotonic(o.counters, obs.Counters)
 	o.counters = obs.Counters
 
-	granted := t.completed + t.held
+	granted := t.granted()
 	zeros := granted - o.granted - (g.stat.waits.total() - o.waits.total())
 	obs.WaitP99 = g.stat.waits.quantile(&o.waits, zeros, 0.99)
 	o.waits, o.granted = g.stat.waits, granted
 	return obs
+}
+
+// flow is what became of all callers. Its parts are read one after the other while they
+// go on: first what comes last on their way, so that nobody counts twice.
+type flow struct {
+	failed, canceledLate int64
+	totals               serviceTotals
+	opens                int64
+	connecting           int64 // let in by the gate, and without a connection yet
+	gate                 gateSnapshot
+}
+
+func (p *Pool) count(now int64, gate func() gateSnapshot) (f flow) {
+	f.failed, f.canceledLate = p.ledger.failed.Load(), p.ledger.canceledLate.Load()
+	f.totals, f.opens = p.ledger.totals(now)
+	f.connecting = p.retrying.Load()
+	for _, gen := range p.generationsAlive() {
+		f.connecting += gen.inflight.Load()
+	}
+	f.gate = gate()
+	return f
+}
+
+// canceled is how many gave up, queued or connecting.
+func (f *flow) canceled() int64 { return f.gate.stat.canceled + f.canceledLate }
+
+// arrivals is how many callers there were.
+func (f *flow) arrivals() int64 {
+	return f.totals.granted() + f.connecting + f.gate.queued + f.canceled() + f.failed
 }
 
 // monotonic evens out the instants between two atomics of one release, in which

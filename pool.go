@@ -64,6 +64,7 @@ type Pool struct {
 	swapsFailed atomic.Int64
 	searches    searchCounters
 	granted     atomic.Int64 // as Stat said it last: its parts are read in turn, and one may be ahead
+	retrying    atomic.Int64 // callers between two tries of an acquire, see connectAgain
 
 	hijackMu   sync.Mutex
 	hijackLook atomic.Int64 // when a queue last made somebody look for hijacked connections
@@ -96,14 +97,14 @@ func NewWithConfig(ctx context.Context, config *Config) (*Pool, error) {
 	p.gate = newGate(settings.start.Max, p.now)
 	p.budget = &budget{size: cfg.Budget}
 	p.template.Store(settings.template)
+	p.tuner = newTuner(p) // which the connections of a generation tell of pgvector
+	p.gate.onQueue = p.queued
 	first, err := p.build(settings.template, settings.start)
 	if err != nil {
 		return nil, err
 	}
 	p.routes.Store(&routes{current: first})
 	p.logStart()
-	p.tuner = newTuner(p)
-	p.gate.onQueue = p.queued
 	p.tuner.start(context.WithoutCancel(ctx))
 	return p, nil
 }
@@ -229,14 +230,21 @@ func (p *Pool) notConnected(ctx context.Context) {
 // tried in has been replaced meanwhile, with its password perhaps (repeated in
 // the new one). The caller holds a permit; gen is where the first try failed.
 func (p *Pool) connectAgain(ctx context.Context, gen *generation, err error, acquire func(*generation) error) error {
+	p.retrying.Add(1)
+	defer p.retrying.Add(-1)
+	within := func() error { // where it counts as inside the generation
+		p.retrying.Add(-1)
+		defer p.retrying.Add(1)
+		return gen.use(acquire)
+	}
 	again := func() error {
 		gen = p.enter()
-		return gen.use(acquire)
+		return within()
 	}
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 20 * time.Millisecond // a restarting server is back in tenths of a second
 	pause.MaxInterval = 500 * time.Millisecond    // so that recovery is noticed within half a second
-	deadline := time.Now().Add(p.cfg.ConnectRetry)
+	var deadline time.Time                        // from the first failure that may pass: a wait for the budget is none
 	refusals := 0
 	for err != nil {
 		switch {
@@ -246,12 +254,15 @@ func (p *Pool) connectAgain(ctx context.Context, gen *generation, err error, acq
 			continue
 		case ctx.Err() == nil && gen != p.routes.Load().newest():
 			gen = p.enterNewest()
-			err = gen.use(acquire)
+			err = within()
 			continue
 		}
 		wait := pause.NextBackOff()
 		switch {
 		case passing(err):
+			if deadline.IsZero() {
+				deadline = time.Now().Add(p.cfg.ConnectRetry)
+			}
 			if time.Now().Add(wait).After(deadline) {
 				return err
 			}
@@ -307,7 +318,11 @@ func passing(err error) bool {
 		return !dnsErr.IsNotFound
 	}
 	var opErr *net.OpError
-	return errors.As(err, &opErr) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if errors.As(err, &opErr) {
+		// crypto/tls says so of an alert: a certificate that is missing or not trusted.
+		return opErr.Op != "remote error" && opErr.Op != "local error"
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // released takes back what a caller gives back: the hold is booked and the
@@ -388,7 +403,7 @@ func (p *Pool) AcquireAllIdle(ctx context.Context) []*pgxpool.Conn {
 	gen.givenIdle.Add(1) // before any of them counts as held
 	p.gate.force(len(conns))
 	for _, c := range conns {
-		socketOf(c.Conn()).hold()
+		socketOf(c.Conn()).holdAside()
 	}
 	return conns
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pgautotune/autotune/internal/redact"
 )
 
 // Profile presets settings for a kind of service.
@@ -88,6 +89,9 @@ func (c *Config) applyProfile(set explicit) profileSettings {
 	switch c.Profile {
 	case ProfileVector:
 		if !hasStatementTimeout(conn) {
+			if conn.RuntimeParams == nil {
+				conn.RuntimeParams = make(map[string]string)
+			}
 			conn.RuntimeParams["statement_timeout"] = "300000" // 300 s, in PostgreSQL's milliseconds
 		}
 		statementCache(64)
@@ -149,7 +153,7 @@ func (p *Pool) keepAlive(conn net.Conn) {
 func (p *Pool) logStart() {
 	conn := p.cfg.Pool.ConnConfig
 	p.log.Info("pool started",
-		"profile", p.cfg.Profile, "host", conn.Host, "database", conn.Database,
+		"profile", p.cfg.Profile, "host", conn.Host, "database", redact.Database(conn.Database),
 		"max", p.Size().Max, "min", p.Size().Min, "floor", p.cfg.Floor, "ceiling", p.cfg.Ceiling, "budget", p.cfg.Budget,
 		"acquire_timeout", p.cfg.AcquireTimeout, "statement_timeout", conn.RuntimeParams["statement_timeout"],
 		"statement_cache", conn.StatementCacheCapacity, "prepared_statements", conn.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement,

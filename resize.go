@@ -167,28 +167,26 @@ type Snapshot struct {
 
 // Snapshot reads the pool. It costs microseconds and never waits for callers.
 func (p *Pool) Snapshot() Snapshot {
-	g := p.gate.peek()
+	f := p.count(p.now(), p.gate.peek)
+	g, t := &f.gate, &f.totals
 	c := p.counters()
-	t, opens := p.ledger.totals(p.now())
 	open, peak, budget := p.budget.snapshot()
-	canceled := g.stat.canceled + p.ledger.canceledLate.Load()
-	failed := p.ledger.failed.Load()
 	s := Snapshot{
 		Size: p.Size(), Limit: int(max(0, g.limit)), Budget: budget,
 		InUse: int(g.inUse), Queued: int(g.queued), Idle: int(c.idle), Connecting: int(c.constructing),
 		Open: open, OpenPeak: peak,
-		Arrivals: t.completed + t.held + g.queued + canceled + failed, Completions: t.completed,
-		Canceled: canceled, Failed: failed, Waited: g.stat.waited,
+		Arrivals: f.arrivals(), Completions: t.completed,
+		Canceled: f.canceled(), Failed: f.failed, Waited: g.stat.waited,
 		WaitTime: time.Duration(g.stat.waitNanos), ServiceTime: t.service,
 		ConnectTime: p.connectTime(&c), InUseTime: t.inUse, SaturatedTime: time.Duration(g.stat.busyNanos),
-		Connects: opens, Swaps: p.swaps.Load(), SwapsFailed: p.swapsFailed.Load(), SwapTime: time.Duration(p.swapNanos.Load()),
+		Connects: f.opens, Swaps: p.swaps.Load(), SwapsFailed: p.swapsFailed.Load(), SwapTime: time.Duration(p.swapNanos.Load()),
 		Searches: p.searches.snapshot(),
 		Waits:    Histogram{counts: g.stat.waits, Sum: g.grantedWait()},
 		Services: Histogram{counts: p.ledger.services(), Sum: t.service},
 		Sight:    p.tuner.telemetry.sight(), Interval: p.cfg.Interval, Manual: p.cfg.Manual,
 		Frozen: p.tuner.frozen.Load(),
 	}
-	letIn := t.completed + t.held + failed + p.ledger.canceledLate.Load()
+	letIn := t.granted() + f.failed + f.canceledLate
 	s.Waits.counts[0] += max(0, letIn-g.stat.waits.total())
 	if l := p.tuner.last.Load(); l != nil {
 		s.Decision, s.Observation, s.LookedAt, s.Decisions = l.decision, l.observation, l.at, l.verdicts

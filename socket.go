@@ -30,11 +30,18 @@ type socket struct {
 
 	// Of the holder alone, for holds so short that reading the clock twice
 	// would cost as much as they last.
-	skip   int32         // holds yet to go without a measurement
-	short  int64         // holds before this one to be counted as long as it
-	waited time.Duration // for the limit, before this hold
+	skip     int32         // holds yet to go without a measurement
+	short    int64         // holds before this one to be counted as long as it
+	within   int64         // the time that these had, ns
+	measured int64         // when the last hold ended that was measured
+	waited   time.Duration // for the limit, before this hold
 
 	responses soloDurations // waited and held together
+
+	// Of the ledger's looks, for a hold that lasts although it was not measured.
+	owed    atomic.Int64 // holds before it, not in the sums yet
+	sight   sighting     // the one under way at the last look
+	sightAt int64        // when
 
 	searching bool // of the holder alone: the statement under way is a vector search
 	own       bool // of the holder alone: the pool itself is, or was last
@@ -45,6 +52,7 @@ type socket struct {
 	gone          bool          // the server has closed its end: the token is back, or with the heir
 	permitPending bool          // give the permit back when gone
 	heir          chan struct{} // closed when gone and the token is the heir's; nil: there is none
+	late          *time.Timer   // closes what pgx does not; nil: not needed
 }
 
 // A hold shorter than shortHold, such as an acquire for a hook, is measured only
@@ -65,7 +73,22 @@ func (s *socket) isHeld() bool {
 }
 
 // unmeasured is the n of an acquiredAt.
-func unmeasured(at int64) int64 { return max(0, -at) / 2 }
+func unmeasured(at int64) int64 {
+	if at <= aside {
+		at -= aside
+	}
+	return max(0, -at) / 2
+}
+
+// aside is added to an acquiredAt by a hold that counts nowhere.
+const aside = -1 << 62
+
+// holdAside marks the socket as given to a caller who asked the gate for nothing: it is
+// in use, but no demand, and not in the statistics, as in pgxpool.
+func (s *socket) holdAside() {
+	s.waited, s.own = 0, false
+	s.acquiredAt.Add(aside - 1)
+}
 
 // hold marks the socket as given to a caller.
 func (s *socket) hold() {
@@ -73,6 +96,7 @@ func (s *socket) hold() {
 	at := s.acquiredAt.Load()
 	if s.skip > 0 {
 		s.skip--
+		s.short = 0
 		s.acquiredAt.Store(at - 1)
 		return
 	}
@@ -80,6 +104,7 @@ func (s *socket) hold() {
 	s.acquiredAt.Store(now)
 	s.pool.levels.change(now, inUseOf(s.pool.gate.state.Load()))
 	if s.short = unmeasured(at); s.short > 0 {
+		s.within = now - s.measured
 		s.completed.Add(s.short)
 	}
 }
@@ -96,19 +121,58 @@ func (s *socket) giveBack() bool {
 			s.skip = shortEvery - 1
 		}
 		n := 1 + s.short
-		s.service.Add(n * held)
-		s.serviceSq.add(n, held)
-		s.responses.add(int64(s.waited)+held, n)
-		s.services.add(held, n)
+		if s.short == 0 || s.short*held <= s.within {
+			s.serve(n, held, s.waited)
+		} else { // they cannot have been as long
+			s.serve(1, held, s.waited)
+			s.serve(s.short, s.within/s.short, 0)
+		}
+		if n := s.owed.Swap(0); n > 0 {
+			s.serve(n, 0, 0)
+		}
+		s.measured = now
 		s.completed.Add(1)
 		s.acquiredAt.Store(0)
 		s.book(now, n)
+		return true
+	case at <= aside:
+		s.acquiredAt.Store(at - aside + 1)
 		return true
 	case at&1 != 0:
 		s.acquiredAt.Store(at - 1)
 		return true
 	}
 	return false
+}
+
+// sighting tells one hold of a socket that is not measured from another: acquiredAt, and
+// how many were measured before.
+type sighting struct{ at, completed int64 }
+
+// stamp gives the hold under way a beginning if it was under way at the last look too:
+// nobody had looked at the clock, because those before it were short. The ledger's lock
+// is held.
+func (s *socket) stamp(at, now int64) int64 {
+	seen := sighting{at, s.completed.Load()}
+	if s.sight != seen {
+		s.sight, s.sightAt = seen, now
+		return at
+	}
+	if !s.acquiredAt.CompareAndSwap(at, s.sightAt) {
+		return s.acquiredAt.Load() // over
+	}
+	n := unmeasured(at)
+	s.owed.Add(n)
+	s.completed.Add(n)
+	return s.sightAt
+}
+
+// serve adds n holds of a length to the sums.
+func (s *socket) serve(n, held int64, waited time.Duration) {
+	s.service.Add(n * held)
+	s.serviceSq.add(n, held)
+	s.responses.add(int64(waited)+held, n)
+	s.services.add(held, n)
 }
 
 // book counts n holds that ended now, before the permit goes back: to the first
@@ -141,7 +205,8 @@ func (s *socket) Close() error {
 	s.mu.Unlock()
 
 	s.pool.budget.closing.Go(func() {
-		if c, ok := s.dialled.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+		// One that cannot be half-closed has said goodbye if it could, and the server hangs up.
+		if c, ok := s.dialled.(interface{ CloseWrite() error }); !ok || c.CloseWrite() == nil {
 			// Not by a deadline: a tunnel's connection may have none.
 			enough := time.AfterFunc(lingerTimeout, func() { _ = s.dialled.Close() })
 			_ = s.dialled.SetDeadline(time.Now().Add(2 * lingerTimeout)) // instead of one long past, which a canceled query set
@@ -164,6 +229,9 @@ func (s *socket) Close() error {
 		}
 		permit := s.permitPending
 		s.permitPending = false
+		if s.late != nil {
+			s.late.Stop()
+		}
 		s.mu.Unlock()
 		if permit {
 			s.pool.gate.release()
@@ -190,14 +258,14 @@ func (s *socket) SetDeadline(t time.Time) error {
 func (s *socket) releasePermitWhenGone() {
 	s.mu.Lock()
 	gone := s.gone
-	s.permitPending = !gone
+	if s.permitPending = !gone; !gone {
+		// pgx closes it within closeTimeout, or never where a deadline does not end a read.
+		s.late = time.AfterFunc(closeTimeout+lingerTimeout, func() { _ = s.Close() })
+	}
 	s.mu.Unlock()
 	if gone {
 		s.pool.gate.release()
-		return
 	}
-	// pgx closes it within closeTimeout, or never where a deadline does not end a read.
-	time.AfterFunc(closeTimeout+lingerTimeout, func() { _ = s.Close() })
 }
 
 // NetConn is the network connection beneath, as a *tls.Conn tells it.

@@ -64,7 +64,9 @@ func (c connector) connect(ctx context.Context) (driver.Conn, error) {
 	defer p.unlessEnded(&ended)
 	gen := p.enter()
 	err = gen.use(acquire)
-	err = p.connectAgain(ctx, gen, err, acquire)
+	if err != nil {
+		err = p.connectAgain(ctx, gen, err, acquire)
+	}
 	ended = true
 	if err != nil {
 		p.notConnected(ctx)

@@ -76,7 +76,7 @@ func (p *Pool) Stat() *pgxpool.Stat {
 	g := p.gate.peek()
 	c := p.counters()
 	t, opens := p.ledger.totals(p.now())
-	granted := raise(&p.granted, t.completed+t.held)
+	granted := raise(&p.granted, t.granted())
 	waited := int64(g.grantedWait() + p.connectTime(&c))
 	return newStat(map[string]int64{
 		"constructingResources": int64(c.constructing),

@@ -114,7 +114,7 @@ func (p *Pool) check(ctx context.Context, next *generation) error {
 			if closed, err = p.openInstead(ctx, old, acquire); err != nil && closed {
 				p.background.Go(func() { p.reopen(old) })
 			} else {
-				p.gate.release()
+				p.gate.releaseOwn()
 			}
 		}
 	}
@@ -151,7 +151,7 @@ func (p *Pool) openInstead(ctx context.Context, old *generation, acquire func() 
 // sent to open one in vain.
 func (p *Pool) reopen(gen *generation) {
 	ctx := gen.life
-	defer p.gate.release()
+	defer p.gate.releaseOwn()
 	left := gen.pool.Stat().TotalConns()
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = 20 * time.Millisecond // the token of the failed check is back within a few

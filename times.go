@@ -14,7 +14,7 @@ type Times struct {
 func (p *Pool) Times() Times {
 	g := p.gate.peek()
 	t, _ := p.ledger.totals(p.now())
-	return Times{waits: g.stat.waits, responses: p.ledger.responses(), granted: t.completed + t.held}
+	return Times{waits: g.stat.waits, responses: p.ledger.responses(), granted: t.granted()}
 }
 
 // WaitQuantile is the wait time, from asking to being let in, that a share q of

@@ -15,9 +15,22 @@ import (
 func (p *Pool) warmStart(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute) // as pgxpool allows it
 	defer cancel()
-	gen := p.enter()
-	defer gen.leave()
-	p.warm(ctx, nil, gen, min(gen.size.Max, max(gen.size.Min, int(p.template.Load().MinIdleConns))))
+	gen := p.routes.Load().current
+	want := min(gen.size.Max, max(gen.size.Min, int(p.template.Load().MinIdleConns)))
+	for p.warm(ctx, nil, gen, want) {
+		if s := gen.pool.Stat(); gen.retired.Load() || int(s.IdleConns()+s.AcquiredConns()) >= want {
+			return
+		}
+		// What is missing was being opened: by callers, or by the round that pgxpool
+		// begins with, which is turned away, see build.
+		t := time.NewTimer(time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+	}
 }
 
 // warm opens connections in a generation until it has want of them.
@@ -25,8 +38,9 @@ func (p *Pool) warmStart(ctx context.Context) {
 // pgxpool opens a connection only for a caller that finds none idle, so warming
 // keeps those it got until the last is open. It gives them up at once when
 // callers come near the limit, and stops when even then one lies idle, or when the
-// generation is retired: it would wait there for a connection that a caller holds.
-func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
+// generation is retired: it would wait there for a connection that a caller holds. It
+// tells whether the generation has want of them, those that are being opened included.
+func (p *Pool) warm(ctx context.Context, old, next *generation, want int) (enough bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(next.life, cancel)()
@@ -34,18 +48,18 @@ func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
 	defer p.warming.end(kept)
 	busy := func() bool { // callers queue, or come near the limit by themselves
 		g := p.gate.peek()
-		return g.queued > 0 || 2*(g.inUse-int64(kept.count())) >= g.limit
+		return g.queued > 0 || 2*g.inUse >= g.limit
 	}
 	for !next.retired.Load() && int(next.pool.Stat().TotalConns()) < want {
 		if busy() {
 			kept.giveUp()
 		}
-		if !p.gate.tryAcquire() {
+		if !p.gate.tryAcquireOwn() {
 			// Never queue with permits in hand: callers would queue behind
 			// permits that nobody uses, and where the limit was lowered
 			// meanwhile, for as long as warming may take.
 			if kept.count() > 0 || p.gate.acquireAhead(ctx) != nil {
-				return
+				return false
 			}
 		}
 		opened := next.pool.Stat().NewConnsCount()
@@ -57,15 +71,16 @@ func (p *Pool) warm(ctx context.Context, old, next *generation, want int) {
 			})
 		}
 		if err != nil {
-			p.gate.release()
-			return
+			p.gate.releaseOwn()
+			return false
 		}
 		spare := next.pool.Stat().NewConnsCount() == opened
 		kept.add(conn)
 		if spare && busy() {
-			return
+			return false
 		}
 	}
+	return !next.retired.Load()
 }
 
 // warming are the rounds of warming under way: one in the background from the
@@ -128,7 +143,7 @@ func (k *kept) giveUp() {
 	k.mu.Unlock()
 	for _, conn := range conns {
 		conn.Release()
-		k.pool.gate.release()
+		k.pool.gate.releaseOwn()
 	}
 }
 

@@ -67,12 +67,20 @@ func Error(err error) string {
 		}
 		return Text(before) + Cause(err)
 	}
-	// pgx names the database; a password with an unescaped / ends up in it.
-	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) && connect.Config != nil && strings.Contains(connect.Config.Database, "@") {
-		text = strings.ReplaceAll(text, connect.Config.Database, Hidden)
+	var connect *pgconn.ConnectError // which names the database
+	if errors.As(err, &connect) && connect.Config != nil {
+		text = strings.ReplaceAll(text, connect.Config.Database, Database(connect.Config.Database))
 	}
 	return Text(text)
+}
+
+// Database is the name of a database as it may be shown: pgx takes what follows an
+// unescaped / in a password for a part of it.
+func Database(name string) string {
+	if strings.Contains(name, "@") {
+		return Hidden
+	}
+	return name
 }
 
 // Cause says what is wrong with a connection string that pgx refused, without any
