@@ -158,7 +158,7 @@ func (r *Result) Worst() []Worst {
 		for k := range s.Outcomes {
 			o := &s.Outcomes[k]
 			name := label(o.Policy, o.Start)
-			if o.Start != 0 && o.Start != 4 { // 60 or 100: from too many
+			if o.Start == 60 || o.Start == 100 || o.Start == s.Ceiling && s.Ceiling < 4 { // what scenarios begin with beside 4: from too many
 				name = o.Policy + "@100"
 			}
 			at, ok := index[name]

@@ -75,7 +75,7 @@ DATABASE_URL or PG* by itself.`,
 			addListen(fs, &o.listen)
 			addChoice(fs, &o.logLevel, "log-level", "`least` that the pool logs to stderr", "off", "error", "warn", "info", "debug")
 			return func(ctx context.Context, _ []string, s *session) error {
-				if err := o.validate(fs.Changed); err != nil {
+				if err := o.validate(onCommandLine(fs)); err != nil {
 					return err
 				}
 				return o.run(ctx, s)

@@ -110,7 +110,14 @@ the recommended ranges? It ends 0 if so and 3 if not.`,
 			}
 			fs.StringVar(&o.check, "check", "", "`MAX or MAX/MIN` of one instance, to be compared with the answer")
 			addOutput(fs, &o.output, formatNames()...)
-			return func(ctx context.Context, _ []string, s *session) error { return o.run(ctx, s) }
+			return func(ctx context.Context, _ []string, s *session) error {
+				for _, live := range []string{"dsn", "for"} {
+					if o.from != "" && onCommandLine(fs)(live) {
+						return usagef("Leave it out", "recommend: --%s is about a live database, and --from reads what was seen", live)
+					}
+				}
+				return o.run(ctx, s)
+			}
 		},
 	}
 }

@@ -47,7 +47,7 @@ type verdict struct {
 // is no answer: nothing was asked, or no size is known.
 func (c checked) judge(a *advice.Advice) *verdict {
 	z, n := a.Size, max(1, a.Question.Instances)
-	if c.max == 0 || !z.Known {
+	if c.max == 0 || !z.Known && a.Batch == nil {
 		return nil
 	}
 	each := func(low, high int) [2]int {
@@ -61,6 +61,9 @@ func (c checked) judge(a *advice.Advice) *verdict {
 	largest[1] = max(largest[1], z.MaxEach)
 	within := func(size int, r [2]int) bool { return size >= r[0] && size <= r[1] }
 	v := &verdict{Max: c.max, MaxRange: largest, MinRange: each(z.MinLower, z.MinUpper)}
+	if b := a.Batch; b != nil { // by its workers, and nothing else
+		v.MaxRange, v.MinRange = [2]int{b.Max, b.Max}, [2]int{b.Min, b.Min}
+	}
 	v.MaxFits = within(c.max, v.MaxRange)
 	v.Fits = v.MaxFits
 	if c.min >= 0 {

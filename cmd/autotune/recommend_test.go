@@ -227,6 +227,14 @@ func TestCheckAnswersWithItsExitCode(t *testing.T) {
 			t.Errorf("%s: exit %d, %+v, %s", check, got.code, doc, got.stderr)
 		}
 	}
+	for check, code := range map[string]int{"34/32": exitDone, "34": exitDone, "40": exitNo, "34/5": exitNo} { // of 32 workers
+		if got := call(t, nil, "recommend", "--from", file, "--application", "api", "--workers", "32", "--check", check, "--output", "env"); got.code != code {
+			t.Errorf("%s for 32 workers: exit %d, %s%s", check, got.code, got.stdout, got.stderr)
+		}
+	}
+	if got := call(t, nil, "recommend", "--from", file, "--for", "10s"); got.code != exitUsage || !strings.Contains(got.stderr, "--for is about a live database") {
+		t.Errorf("exit %d, %s", got.code, got.stderr)
+	}
 	if got := call(t, nil, "recommend", "--from", file, "--user", "nobody", "--check", "5"); got.code != exitFailed {
 		t.Errorf("a check without an answer: exit %d", got.code)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,7 +71,9 @@ A pool that has autotune inside is recorded by its journal: convert that.`,
 			for _, name := range []string{"from", "out"} {
 				_ = fs.SetAnnotation(name, annotationFile, []string{"true"})
 			}
-			return func(ctx context.Context, args []string, s *session) error { return f.run(ctx, args, s, fs.Changed) }
+			return func(ctx context.Context, args []string, s *session) error {
+				return f.run(ctx, args, s, onCommandLine(fs))
+			}
 		},
 	}
 }
@@ -93,7 +96,7 @@ func (f *recordFlags) run(ctx context.Context, args []string, s *session, given 
 		f.dsn = args[0]
 	}
 	if len(f.from) == 0 {
-		if f.columns != "" || given("format") {
+		if given("columns") || given("format") {
 			return usagef("Name it with --from FILE", "record: --format and --columns are about a file, and none is given")
 		}
 		return f.live(ctx, s)
@@ -105,6 +108,9 @@ func (f *recordFlags) run(ctx context.Context, args []string, s *session, given 
 	}
 	if len(args) == 1 || given("dsn") {
 		return usagef("Leave out one of them", "record: a database and --from were given")
+	}
+	if given("columns") && given("format") && !slices.Contains([]string{ingest.Auto, "csv", "prometheus"}, f.format) {
+		return usagef("Leave it out", "record: --columns is about a CSV or Prometheus metrics, and the format is %s", f.format)
 	}
 	return f.convert(ctx, s)
 }

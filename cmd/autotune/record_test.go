@@ -78,6 +78,22 @@ func TestALiveDatabaseIsRecordedAndAnInterruptionEndsTheTraceWell(t *testing.T) 
 	}
 }
 
+// What the environment says is for other commands too.
+func TestARecordingOfAFileMindsNoDatabaseInTheEnvironment(t *testing.T) {
+	env := map[string]string{"AUTOTUNE_DSN": "postgres://h/d", "AUTOTUNE_APPLICATION": "api", "AUTOTUNE_FOR": "1m"}
+	log := writeFile(t, "pgbench.log", "0 1 500 0 1700000001 0\n0 2 500 0 1700000002 0\n")
+	out := filepath.Join(t.TempDir(), "t.csv")
+	if got := call(t, env, "record", "--from", log, "-o", out); got.code != exitDone {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	if got := call(t, env, "record", "--from", log, "--application", "api", "-o", out); got.code != exitUsage || !strings.Contains(got.stderr, "--application is about a live database") {
+		t.Errorf("given on the command line: exit %d: %s", got.code, got.stderr)
+	}
+	if got := call(t, nil, "record", "--from", log, "--format", "nginx", "--columns", "a=b", "-o", out); got.code != exitUsage || !strings.Contains(got.stderr, "the format is nginx") {
+		t.Errorf("a map for nginx: exit %d: %s", got.code, got.stderr)
+	}
+}
+
 // flushed counts the rows of a trace that is being written.
 func flushed(path string) (n int) {
 	r, err := trace.Open(path)

@@ -51,6 +51,15 @@ func readEnvironment(fs *pflag.FlagSet, env environment) (err error) {
 	return err
 }
 
+// onCommandLine tells of a flag whether it was given there: what the environment says is
+// for all commands, and need not fit one.
+func onCommandLine(fs *pflag.FlagSet) func(name string) bool {
+	return func(name string) bool {
+		f := fs.Lookup(name)
+		return f != nil && f.Changed && f.Annotations[annotationSetBy] == nil
+	}
+}
+
 // blameEnvironment adds to an error the variables that it may come from. Commands
 // share names (--show is a number in one and a name in another), and nobody looks
 // for a flag that was not given. Values stay out: a connection string has a password.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -103,9 +104,46 @@ database for a minute, predicts other sizes from it, and compares.`,
 			for _, name := range []string{"trace", "from", "picture", "output-file"} {
 				_ = fs.SetAnnotation(name, annotationFile, []string{"true"})
 			}
-			return func(ctx context.Context, _ []string, s *session) error { return f.run(ctx, s) }
+			return func(ctx context.Context, _ []string, s *session) error {
+				if err := f.together(fs); err != nil {
+					return err
+				}
+				return f.run(ctx, s)
+			}
 		},
 	}
+}
+
+// together refuses flags that say nothing about what is asked for.
+func (f *simulateFlags) together(fs *pflag.FlagSet) (err error) {
+	given := onCommandLine(fs)
+	result := []string{"output", "output-file"}
+	for _, mode := range []struct {
+		flag string
+		with []string
+	}{
+		{"list", nil}, {"show", nil}, {"calibrate", result}, {"speed", append([]string{"millions"}, result...)}, {"from", result},
+	} {
+		if !given(mode.flag) {
+			continue
+		}
+		fs.Visit(func(other *pflag.Flag) {
+			if err == nil && given(other.Name) && other.Name != mode.flag && !slices.Contains(mode.with, other.Name) {
+				err = usagef("Leave it out", "simulate: --%s says nothing about --%s", other.Name, mode.flag)
+			}
+		})
+		if err == nil && (mode.flag == "calibrate" || mode.flag == "speed") && (f.output == outputHTML || f.output == outputMarkdown) {
+			err = usagef("Use text or json", "simulate: --%s has no form %s", mode.flag, f.output)
+		}
+		return err
+	}
+	switch {
+	case given("millions"):
+		return usagef("Leave it out", "simulate: --millions is about --speed")
+	case given("picture") && (given("output") || given("output-file")):
+		return usagef("Leave them out, or --picture", "simulate: --picture is written to its own file, and the result is not")
+	}
+	return nil
 }
 
 func (f *simulateFlags) run(ctx context.Context, s *session) error {
@@ -278,7 +316,21 @@ func (f *simulateFlags) write(stdout io.Writer, with func(io.Writer) error) (err
 	if f.toFile == "" || f.toFile == "-" {
 		return with(stdout)
 	}
-	file, err := os.CreateTemp(filepath.Dir(f.toFile), ".autotune-*")
+	to := f.toFile
+	if at, err := filepath.EvalSymlinks(to); err == nil { // of a link, what it leads to
+		to = at
+	}
+	if info, err := os.Stat(to); err == nil && !info.Mode().IsRegular() { // a device or a pipe takes what comes
+		file, err := os.OpenFile(to, os.O_WRONLY, 0)
+		if err == nil {
+			err = errors.Join(with(file), file.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("the result cannot be written: %w", err)
+		}
+		return nil
+	}
+	file, err := os.CreateTemp(filepath.Dir(to), ".autotune-*")
 	if err != nil {
 		return fmt.Errorf("the result cannot be written: %w", err)
 	}
@@ -290,7 +342,7 @@ func (f *simulateFlags) write(stdout io.Writer, with func(io.Writer) error) (err
 	if err = errors.Join(with(file), file.Chmod(0o644), file.Close()); err != nil {
 		return fmt.Errorf("the result cannot be written: %w", err)
 	}
-	return os.Rename(file.Name(), f.toFile)
+	return os.Rename(file.Name(), to)
 }
 
 func listScenarios(out io.Writer) error {

@@ -44,21 +44,29 @@ func (f *simulateFlags) measureSpeed(ctx context.Context, s *session) error {
 	if f.millions < 1 || f.millions > 10_000 {
 		return usagef("Try: --millions 100", "simulate: %d million requests: use 1 to 10,000", f.millions)
 	}
-	var all []simulations.Speed
-	var failed error
-	err := simulations.MeasureSpeed(ctx, int64(f.millions)*1_000_000, func(one simulations.Speed) {
-		all = append(all, one)
-		if f.output != outputJSON && failed == nil {
-			failed = simulations.WriteSpeed(s.stdout, one, len(all) == 1)
+	return f.write(s.stdout, func(w io.Writer) error {
+		result := speedResult{Schema: "autotune.speed/v1"}
+		var failed error
+		err := simulations.MeasureSpeed(ctx, int64(f.millions)*1_000_000, func(one simulations.Speed) {
+			result.Runs = append(result.Runs, one)
+			if f.output != outputJSON && failed == nil {
+				failed = simulations.WriteSpeed(w, one, len(result.Runs) == 1)
+			}
+		})
+		if err != nil || failed != nil {
+			return firstError(err, failed)
 		}
+		if f.output == outputJSON {
+			return writeJSON(w, result)
+		}
+		return nil
 	})
-	if err != nil || failed != nil {
-		return firstError(err, failed)
-	}
-	if f.output == outputJSON {
-		return writeJSON(s.stdout, all)
-	}
-	return nil
+}
+
+// speedResult is the JSON document of --speed.
+type speedResult struct {
+	Schema string              `json:"schema"`
+	Runs   []simulations.Speed `json:"runs"`
 }
 
 func firstError(errs ...error) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -115,11 +116,52 @@ func TestSimulateSaysWhatIsWrong(t *testing.T) {
 		{[]string{"--from", other}, exitFailed, "another document"},
 		{[]string{"--show", "nothing"}, exitUsage, "--list"},
 		{[]string{"--speed", "--millions", "0"}, exitUsage, "0 million"},
+		{[]string{"--scenario", "steady-70", "--policy", "fixed-9@50"}, exitUsage, "begins with 9 connections; leave out @50"},
+		{[]string{"--list", "--output", "json"}, exitUsage, "--output says nothing about --list"},
+		{[]string{"--from", other, "--scenario", "steady-70"}, exitUsage, "--scenario says nothing about --from"},
+		{[]string{"--speed", "--output", "html"}, exitUsage, "--speed has no form html"},
+		{[]string{"--scenario", "steady-70", "--millions", "3"}, exitUsage, "--millions is about --speed"},
+		{[]string{"--scenario", "steady-70", "--picture", "x.svg", "-o", "y"}, exitUsage, "written to its own file"},
 	} {
 		got := call(t, nil, append([]string{"simulate"}, c.args...)...)
 		if got.code != c.code || !strings.Contains(got.stderr, c.want) || got.stdout != "" {
 			t.Errorf("%q: exit %d, stdout %q, stderr %q; want %d, %q", c.args, got.code, got.stdout, got.stderr, c.code, c.want)
 		}
+	}
+}
+
+// A link stays one, and a device gets what is written to it.
+func TestAResultGoesWhereItIsSent(t *testing.T) {
+	scenario := writeFile(t, "tiny.yaml", tiny)
+	folder := t.TempDir()
+	file, link := filepath.Join(folder, "result.txt"), filepath.Join(folder, "latest")
+	if err := errors.Join(os.WriteFile(file, []byte("old"), 0o600), os.Symlink(file, link)); err != nil {
+		t.Skip(err)
+	}
+	to := func(where string) {
+		t.Helper()
+		if got := call(t, nil, "simulate", "--scenario", scenario, "--policy", "fixed-2", "-o", where); got.code != exitDone || got.stdout != "" {
+			t.Errorf("%s: exit %d, %s%s", where, got.code, got.stdout, got.stderr)
+		}
+	}
+	to(link)
+	text, err := os.ReadFile(file)
+	if info, e := os.Lstat(link); errors.Join(err, e) != nil || info.Mode().IsRegular() || !strings.Contains(string(text), "best fixed size") {
+		t.Errorf("%v, %v: the link is a file, or the file is old: %.40q", err, e, text)
+	}
+	if _, err := os.Stat(os.DevNull); err == nil {
+		to(os.DevNull)
+		if info, err := os.Stat(os.DevNull); err != nil || info.Mode().IsRegular() {
+			t.Errorf("%v: %s is a file now", err, os.DevNull)
+		}
+	}
+}
+
+func TestAReportNamesTheSLOAndTheStarts(t *testing.T) {
+	file := writeFile(t, "tiny.yaml", strings.Replace(tiny, "  slo: 100ms\n", "", 1))
+	got := call(t, nil, "simulate", "--scenario", file+",steady-70", "--duration", "20s", "--policy", "auto@3,auto@10")
+	if got.code != exitDone || !strings.Contains(got.stdout, "SLO 1000 ms") || !strings.Contains(got.stdout, "auto@10") || strings.Contains(got.stdout, "auto@100") {
+		t.Errorf("exit %d, %s\n%s", got.code, got.stderr, got.stdout)
 	}
 }
 

@@ -132,13 +132,13 @@ func readNginx(in *input, out *sink) error {
 	out.note(httpNote)
 	var used, timed, exact int64
 	for text, err := in.next(); err == nil; text, err = in.next() {
-		at, e, msec, why := nginxRequest(text)
+		at, e, msec, whole, why := nginxRequest(text)
 		if why != "" {
 			in.skip(why)
 			continue
 		}
 		used++
-		if e.Service >= 0 {
+		if whole {
 			timed++
 		}
 		if msec {
@@ -160,16 +160,17 @@ func readNginx(in *input, out *sink) error {
 	return in.skipped(out, used)
 }
 
-// nginxRequest reads a line. msec says that its time is $msec, to the millisecond.
-func nginxRequest(text string) (at int64, e trace.Event, msec bool, why string) {
+// nginxRequest reads a line. msec says that its time is $msec, to the millisecond, timed
+// that the request's time is known, and so when it began.
+func nginxRequest(text string) (at int64, e trace.Event, msec, timed bool, why string) {
 	e = trace.UnknownEvent()
 	m := nginxLine.FindStringSubmatch(text)
 	if m == nil {
-		return 0, e, false, "the line is not of nginx' combined format"
+		return 0, e, false, false, "the line is not of nginx' combined format"
 	}
 	at, ok := date(m[1])
 	if !ok {
-		return 0, e, false, "the time is not a date"
+		return 0, e, false, false, "the time is not a date"
 	}
 	e.Class, e.Status = m[2], m[3]
 	whole, exact := "", ""
@@ -190,13 +191,13 @@ func nginxRequest(text string) (at int64, e trace.Event, msec bool, why string) 
 		at, msec = ns, true
 	}
 	if v, ok := number(whole); ok && v < 1e6 {
-		e.Service = 1000 * v
+		e.Service, timed = 1000*v, true
 		at = max(0, at-nanoseconds(v)) // the stamp is of the end
 	}
 	if v, ok := upstreams(m[4]); ok {
 		e.Service = 1000 * v
 	}
-	return at, e, msec, ""
+	return at, e, msec, timed, ""
 }
 
 // upstreams is the time in s that all upstream servers of a request took.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/pgautotune/autotune/simulations/replay"
 	"github.com/pgautotune/autotune/simulations/trace"
@@ -166,6 +167,42 @@ func isJournal(head string) bool {
 	return strings.HasPrefix(head, `{"autotune_journal"`) || strings.HasPrefix(head, `{"observation"`)
 }
 
+// follows tells how many ns after a trace another one begins, 0 if neither says when,
+// and why the two cannot be one.
+func follows(first, h *trace.Header, begun bool) (later int64, err error) {
+	if !begun {
+		return 0, nil
+	}
+	open := func(h *trace.Header) string {
+		if h.OpenLoop == nil {
+			return "unknown"
+		}
+		return fmt.Sprint(*h.OpenLoop)
+	}
+	for _, f := range []struct {
+		what         string
+		before, here any
+	}{
+		{"kind", first.Kind, h.Kind}, {"service_kind", first.ServiceKind, h.ServiceKind}, {"quantum_s", first.QuantumS, h.QuantumS},
+		{"sample_rate", first.SampleRate, h.SampleRate}, {"open_loop", open(first), open(h)},
+	} {
+		if f.before != f.here {
+			return 0, fmt.Errorf("%s is %v here and %v in the trace before: they cannot be one trace", f.what, f.here, f.before)
+		}
+	}
+	a, errA := time.Parse(time.RFC3339Nano, first.T0)
+	b, errB := time.Parse(time.RFC3339Nano, h.T0)
+	switch {
+	case first.T0 == h.T0:
+		return 0, nil
+	case errA != nil || errB != nil:
+		return 0, fmt.Errorf("t0 is %q here and %q in the trace before: how long after that one this begins is unknown", h.T0, first.T0)
+	case b.Before(a):
+		return 0, fmt.Errorf("it begins at %s, before the trace named first (%s); name it first", h.T0, first.T0)
+	}
+	return int64(b.Sub(a)), nil
+}
+
 // readTrace copies a trace.
 func readTrace(in *input, out *sink) error {
 	r, err := trace.NewReader(in.lines, in.name)
@@ -173,8 +210,9 @@ func readTrace(in *input, out *sink) error {
 		return err
 	}
 	h := r.Header()
-	if out.begun && h.Kind != out.header.Kind {
-		return in.problem("this is a trace of %s and the one before of %s", h.Kind, out.header.Kind)
+	later, err := follows(&out.header, &h, out.begun)
+	if err != nil {
+		return in.problem("%s", err)
 	}
 	out.begin(h, nil)
 	out.relative = true
@@ -183,12 +221,12 @@ func readTrace(in *input, out *sink) error {
 		case trace.Events:
 			e := trace.Event{}
 			if err = r.Event(&e); err == nil {
-				err = out.event(nanoseconds(e.T), &e)
+				err = out.event(nanoseconds(e.T)+later, &e)
 			}
 		case trace.Intervals:
 			i := trace.Interval{}
 			if err = r.Interval(&i); err == nil {
-				err = out.interval(i.T, &i)
+				err = out.interval(i.T+float64(later)/1e9, &i)
 			}
 		default:
 			return in.problem("a trace of capacity is written by hand; there is nothing to convert")

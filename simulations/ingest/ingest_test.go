@@ -183,6 +183,9 @@ func TestWhatCannotBeImportedSaysWhere(t *testing.T) {
 		{"CSV, a rate with a unit", "a,b\n1,2\n", Options{Columns: "t_s=a,rate_rps=b:min"}, `"rate_rps=b:min" has the unit min, and rate_rps is not a time`},
 		{"CSV, a variation with a unit", "a,b\n1,2\n", Options{Columns: "t_s=a,service_ms_cv=b:ms"}, `service_ms_cv is not a time`},
 		{"CSV, no such source", "a,b\n1,2\n", Options{Columns: "t_s=c"}, `file1:1: there is no column "c"; there are a, b`},
+		{"CSV, a target twice", "a,b,c\n1,2,3\n", Options{Columns: "t_s=a,service_ms=b,service_ms=c"}, "service_ms is there twice"},
+		{"CSV, a zone that is only abbreviated", "a,b\n2026-03-08 01:59:59 XYT,2\n", Options{Columns: "t_s=a"}, "in the zone XYT, which this machine does not know"},
+		{"a trace that nothing can be drawn from", "#autotune-trace {\"version\":1,\"kind\":\"intervals\"}\nt_s,dur_s,rate_rps,ia_cv\n0,10,100,1e200\n", Options{}, "file1:3: ia_cv is 1e+200; a coefficient of variation is at most 100"},
 		{"CSV, no such number", "1,2\n", Options{Columns: "t_s=#3"}, "there is no column #3; the first line has 2"},
 		{"CSV, no times", "a,b\n1,2\n", Options{Columns: "cost=a"}, "has to name one column of times"},
 		{"CSV, both kinds", "a,b\n1,2\n", Options{Columns: "t_s=a,class=b,arrivals=b"}, "a trace has one kind"},
@@ -208,9 +211,73 @@ func TestWhatCannotBeImportedSaysWhere(t *testing.T) {
 	}
 }
 
+// Of several files each has its say, or it is an error.
+func TestFilesThatCannotBeOneTraceAreRefused(t *testing.T) {
+	head := func(more string) string {
+		return `#autotune-trace {"version":1,"kind":"events"` + more + "}\nt_s,service_ms\n"
+	}
+	for _, c := range []struct{ name, one, two, want string }{
+		{"pgbench, transactions and intervals", "0 1 5 0 1700000001 0\n", "1700000000 1 1 1 1 1\n1700000001 1 1 1 1 1\n", "a trace has one kind"},
+		{"service times of two kinds", head(`,"service_kind":"base"`) + "0,1\n", head(`,"service_kind":"observed"`) + "0,1\n", "service_kind is observed here and base in the trace before"},
+		{"a sample", head("") + "0,1\n", head(`,"sample_rate":0.1`) + "0,1\n", "sample_rate is 0.1 here and 0 in the trace before"},
+		{"a beginning that is not known", head(`,"t0":"2026-03-02T00:00:00Z"`) + "0,1\n", head("") + "0,1\n", "how long after that one this begins is unknown"},
+		{"the wrong order", head(`,"t0":"2026-03-02T00:00:00Z"`) + "0,1\n", head(`,"t0":"2026-03-01T00:00:00Z"`) + "0,1\n", "name it first"},
+	} {
+		if text, _, err := imported(Options{}, c.one, c.two); err == nil || !strings.Contains(err.Error(), c.want) || text != "" {
+			t.Errorf("%s: got %v\nwant %s\nwritten %q", c.name, err, c.want, text)
+		}
+	}
+	text, _, err := imported(Options{}, head(`,"t0":"2026-03-02T00:00:00Z"`)+"0,1\n", head(`,"t0":"2026-03-02T01:00:00Z"`)+"5,2\n")
+	if err != nil || !strings.Contains(text, "\n0,1,") || !strings.Contains(text, "\n3605,2,") {
+		t.Errorf("an hour later: %v\n%s", err, text)
+	}
+}
+
+// Times to the second would be bursts at the second, and no size serves those well.
+func TestTimesToTheSecondAreSaidToBeSo(t *testing.T) {
+	for rows, want := range map[string]bool{"1,1\n1,1\n2,1\n": true, "1,1\n2,1\n3,1\n": false, "1,1\n1,1\n2.5,1\n": false} {
+		text, res, err := imported(Options{Columns: "t_s=a,service_ms=b"}, "a,b\n"+rows)
+		if said := strings.Contains(text, `"quantum_s":1`) && strings.Contains(strings.Join(res.Notes, "\n"), "spread over their second"); err != nil || said != want {
+			t.Errorf("%q: %v, said %t\n%s", rows, err, said, text)
+		}
+	}
+}
+
+// PgBouncer takes its means over the time since the line before of the same process.
+func TestAPeriodOfPgBouncerIsAsLongAsItWas(t *testing.T) {
+	line := func(pid int, at string) string {
+		return fmt.Sprintf("2026-03-01 %s.000 UTC [%d] LOG stats: 100 xacts/s, 100 queries/s, 0 client parses/s, in 1 B/s, out 2 B/s, xact 1200 us, query 300 us, wait 4 us\n", at, pid)
+	}
+	durations := func(lines ...string) (out []string) {
+		text, _, err := imported(Options{}, strings.Join(lines, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
+			if cells := strings.Split(row, ","); len(cells) > 2 && !strings.HasPrefix(row, "#") && cells[0] != "t_s" {
+				out = append(out, cells[1])
+			}
+		}
+		return out
+	}
+	if got := durations(line(7, "12:00:00"), line(7, "12:01:00"), line(7, "12:02:20"), line(7, "12:03:00"), line(7, "12:04:00")); strings.Join(got, " ") != "60 60 80 40 60" {
+		t.Errorf("a tick that was late: %v", got)
+	}
+	if got := durations(line(7, "12:00:00"), line(8, "12:00:20"), line(7, "12:01:00"), line(8, "12:01:20")); strings.Join(got, " ") != "60 60 60 60" {
+		t.Errorf("two processes: %v", got)
+	}
+	if got := durations(line(7, "12:00:00"), line(7, "12:01:00"), line(7, "14:01:00")); strings.Join(got, " ") != "60 60 60" {
+		t.Errorf("two hours are missing: %v", got)
+	}
+}
+
 func TestLinesThatALogHasBesidesAreLeftOutAndCounted(t *testing.T) {
 	line := `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl"` + "\n"
 	_, res, err := imported(Options{}, line+"oops\n"+line)
+	_, upstream, err2 := imported(Options{}, strings.Replace(line, `"curl"`, `"curl" urt=0.100`, 1))
+	if text := strings.Join(upstream.Notes, "\n"); err2 != nil || !strings.Contains(text, "they stand at their end") {
+		t.Errorf("the upstream's time alone: %v: %+v", err2, upstream)
+	}
 	if text := strings.Join(res.Notes, "\n"); err != nil || res.Rows != 2 || !strings.Contains(text, "1 lines were left out, first file1:2: ") || !strings.Contains(text, "Of 2 of 2 lines the request's time is unknown") {
 		t.Errorf("%v: %+v", err, res)
 	}

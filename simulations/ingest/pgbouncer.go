@@ -3,6 +3,7 @@ package ingest
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ import (
 // version, and in lines with logins, which are newer.
 var (
 	bouncerStart = regexp.MustCompile(`process up: PgBouncer (\d+)\.(\d+)`)
-	bouncerStats = regexp.MustCompile(`^(.*?)\s*(?:\[\d+\] )?(?:LOG )?(?:@\S+ )?stats: (\d+) xacts/s, .*\bxact (\d+) us, query (\d+) us,? wait (?:time )?(\d+) us`)
+	bouncerStats = regexp.MustCompile(`^(.*?)\s*(?:\[(\d+)\] )?(?:LOG )?(?:@\S+ )?stats: (\d+) xacts/s, .*\bxact (\d+) us, query (\d+) us,? wait (?:time )?(\d+) us`)
 	watchStamp   = regexp.MustCompile(`^(?:.*\t)?\s*(\S.*?\d)\s*(?:(AM|PM)\s*)?([A-Z]{3,5})?\s*\(every [0-9.]+s\)\s*$`)
 )
 
@@ -76,6 +77,7 @@ type bouncer struct {
 }
 
 type period struct {
+	process             string // several may write to one log
 	end                 int64
 	rate, service, wait float64
 }
@@ -87,10 +89,10 @@ func (b *bouncer) line(text string) error {
 	if m := bouncerStats.FindStringSubmatch(text); m != nil {
 		end, ok := date(m[1])
 		if !ok {
-			return b.in.problem("the line of stats begins with %.40q, which is not a time", m[1])
+			return b.in.problem("the line of stats begins with %.40q, which is %s", m[1], undated(m[1]))
 		}
 		var v [3]float64
-		for i, k := range []int{2, 3, 5} {
+		for i, k := range []int{3, 4, 6} {
 			v[i], _ = strconv.ParseFloat(m[k], 64)
 		}
 		if len(b.periods) == maxIntervals {
@@ -101,7 +103,7 @@ func (b *bouncer) line(text string) error {
 			wait = math.NaN()
 			b.out.note("How long transactions waited is unknown where the log does not tell that PgBouncer is 1.23 or newer (the line of its start, process up, does): the wait in older logs is no mean. SHOW STATS under \\watch has it of every version.")
 		}
-		b.periods = append(b.periods, period{end, v[0], v[1] / 1000, wait})
+		b.periods = append(b.periods, period{m[2], end, v[0], v[1] / 1000, wait})
 		return nil
 	}
 	if m := bouncerStart.FindStringSubmatch(text); m != nil {
@@ -114,9 +116,10 @@ func (b *bouncer) line(text string) error {
 		if err := b.endTable(); err != nil {
 			return err
 		}
-		at, ok := date(strings.Join(strings.Fields(m[1]+" "+m[2]+" "+m[3]), " "))
+		stamp := strings.Join(strings.Fields(m[1]+" "+m[2]+" "+m[3]), " ")
+		at, ok := date(stamp)
 		if !ok {
-			return b.in.problem("the time %.60q of \\watch is not in a form that is known; set LC_TIME=C for psql", text)
+			return b.in.problem("the time %.60q of \\watch is %s; LC_TIME=C makes psql write one that is known", text, undated(stamp))
 		}
 		b.stamp = at
 		return nil
@@ -185,21 +188,33 @@ func (b *bouncer) endTable() error {
 	return b.out.interval(float64(began)/1e9, &i)
 }
 
-// writeLog makes intervals of the log's periods. How long one is, the stamps tell.
+// writeLog makes intervals of the log's periods. Each is as long as since the one
+// before, over which PgBouncer takes its means, unless lines are missing in between.
 func (b *bouncer) writeLog() error {
-	usual := time.Duration(math.MaxInt64)
-	for i := 1; i < len(b.periods); i++ {
-		if d := time.Duration(b.periods[i].end - b.periods[i-1].end); d >= time.Second {
-			usual = min(usual, d)
+	const least = time.Second
+	var gaps []time.Duration
+	since := make([]time.Duration, len(b.periods)) // the period before of the same process; 0: it is the first
+	ends := map[string]int64{}
+	for n, p := range b.periods {
+		if before, ok := ends[p.process]; ok {
+			if since[n] = time.Duration(p.end - before); since[n] >= least {
+				gaps = append(gaps, since[n])
+			}
 		}
+		ends[p.process] = p.end
 	}
-	if usual == math.MaxInt64 {
-		usual = time.Minute // stats_period, unless it was changed
+	usual := time.Minute // stats_period, unless it was changed
+	if len(gaps) > 0 {
+		slices.Sort(gaps)
+		usual = gaps[(len(gaps)-1)/2].Round(time.Second)
 	}
-	usual = usual.Round(time.Second)
-	for _, p := range b.periods {
+	for n, p := range b.periods {
 		i := trace.UnknownInterval()
-		i.Dur, i.Rate = usual.Seconds(), p.rate
+		took := since[n].Round(time.Second)
+		if took < least || took > usual+usual/2 {
+			took = usual
+		}
+		i.Dur, i.Rate = took.Seconds(), p.rate
 		if p.rate > 0 {
 			i.ServiceMean, i.WaitMean = p.service, p.wait
 		}

@@ -42,6 +42,9 @@ func prometheusColumns(in *input, all []series) (map[string]metric, error) {
 		if m.unit == 0 && usual(column) != 0 {
 			m.unit = unitOf(m.name)
 		}
+		if _, twice := columns[column]; twice {
+			return nil, in.problem("--columns: %s is there twice", column)
+		}
 		columns[column] = m
 	}
 	return columns, nil

@@ -48,10 +48,18 @@ func (s *sink) note(format string, args ...any) {
 }
 
 // event takes a request that arrived at a time in ns, since 1970 or any other.
-func (s *sink) event(at int64, e *trace.Event) error { return s.events.add(at, e) }
+func (s *sink) event(at int64, e *trace.Event) error {
+	if s.begun && s.header.Kind != trace.Events {
+		return fmt.Errorf("this is a record of %s, and a file before is one of %s; a trace has one kind", trace.Events, s.header.Kind)
+	}
+	return s.events.add(at, e)
+}
 
 // interval takes an interval that began at a time in s.
 func (s *sink) interval(at float64, i *trace.Interval) error {
+	if s.begun && s.header.Kind != trace.Intervals {
+		return fmt.Errorf("this is a record of %s, and a file before is one of %s; a trace has one kind", trace.Intervals, s.header.Kind)
+	}
 	if len(s.intervals) == maxIntervals {
 		return fmt.Errorf("there are more than %d intervals; import a part of them, or longer ones", maxIntervals)
 	}

@@ -52,6 +52,9 @@ func parseMap(in *input, targets []string) (columns []picked, err error) {
 				p.source, p.unit = source[:i], unit
 			}
 		}
+		if slices.ContainsFunc(columns, func(c picked) bool { return c.target == target }) {
+			return nil, in.problem("--columns: %s is there twice", target)
+		}
 		columns = append(columns, p)
 	}
 	return columns, nil
@@ -75,6 +78,28 @@ type table struct {
 	columns []picked
 	row     []string
 	held    bool
+	coarse  coarse
+}
+
+// coarse looks whether all times are whole seconds, and some the same: then requests are
+// recorded by the second in which they came.
+type coarse struct {
+	last           int64
+	seen, off, tie bool
+}
+
+func (c *coarse) see(at int64) {
+	c.off = c.off || at%int64(time.Second) != 0
+	c.tie = c.tie || c.seen && at == c.last
+	c.seen, c.last = true, at
+}
+
+// quantum is the resolution in s; 0: finer than a second, as far as can be told.
+func (c *coarse) quantum() float64 {
+	if c.off || !c.tie {
+		return 0
+	}
+	return 1
 }
 
 // openTable reads the line of names, unless columns go by number.
@@ -219,6 +244,10 @@ func readCSV(in *input, out *sink) error {
 	for {
 		row, err := t.read()
 		if err == io.EOF {
+			if q := t.coarse.quantum(); kind == trace.Events && q > out.header.QuantumS {
+				out.header.QuantumS = q
+				out.note("All times are whole seconds, and several requests have the same: they are spread over their second.")
+			}
 			return nil
 		} else if err != nil {
 			return err
@@ -238,9 +267,13 @@ func (t *table) add(row []string, kind trace.Kind, out *sink) error {
 		if c.target == "t_s" || c.target == endColumn {
 			var ok bool
 			if at, ok = c.stamp(text); !ok {
+				if d, ok := parseDate(text); ok && strangeZone(d) {
+					return t.in.problem("%s is %.40q, %s", c.source, text, undated(text))
+				}
 				return t.in.problem("%s is %.40q, which is neither a date nor a number of 0 or more up to the year 2200", c.source, text)
 			}
 			ends = c.target == endColumn
+			t.coarse.see(at)
 			continue
 		}
 		if s := e.Text(c.target); s != nil && kind == trace.Events {

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -28,16 +29,36 @@ var layouts = []string{
 
 // date reads a date in any of the layouts, as ns since 1970.
 func date(text string) (int64, bool) {
-	text = strings.TrimSpace(text)
+	t, ok := parseDate(text)
+	if s := t.Unix(); !ok || strangeZone(t) || s < 0 || float64(s) > latest {
+		return 0, false
+	}
+	return t.UnixNano(), true
+}
+
+func parseDate(text string) (time.Time, bool) {
 	for _, l := range layouts {
-		if t, err := time.Parse(l, text); err == nil {
-			if s := t.Unix(); s < 0 || float64(s) > latest {
-				return 0, false
-			}
-			return t.UnixNano(), true
+		if t, err := time.Parse(l, strings.TrimSpace(text)); err == nil {
+			return t, true
 		}
 	}
-	return 0, false
+	return time.Time{}, false
+}
+
+// strangeZone tells whether a time was given in a zone that is only abbreviated and not
+// this machine's: EST is not the same everywhere, and package time takes it for UTC.
+func strangeZone(t time.Time) bool {
+	name, offset := t.Zone()
+	return offset == 0 && t.Location() != time.Local && name != "" && name != "UTC" && name != "GMT" && name != "Z"
+}
+
+// undated says what is wrong with a time that date does not take, for an error.
+func undated(text string) string {
+	if t, ok := parseDate(text); ok && strangeZone(t) {
+		zone, _ := t.Zone()
+		return fmt.Sprintf("in the zone %s, which this machine does not know: import it where that is the local time (TZ=America/New_York, for one), or write times with an offset", zone)
+	}
+	return "not a time that is known"
 }
 
 // epoch reads a number of units since 1970 or any other start, as ns; digits that a

@@ -28,8 +28,9 @@ type generator struct {
 // smooth is how long a rate that moves in a line or a sine is taken as constant.
 const smooth = float64(100 * time.Millisecond)
 
-// newGenerator takes completed arrivals. class is the index of their class, or -1.
-func newGenerator(a Arrivals, class int32, seed uint64, index int) *generator {
+// newGenerator takes completed arrivals. class is the index of their class, or -1. They
+// come for the duration of the run at most, 0 for no bound but their own.
+func newGenerator(a Arrivals, class int32, seed uint64, index int, duration time.Duration) *generator {
 	g := &generator{cfg: a, class: class, rng: stream(seed, streamArrivals+uint64(index)), bursts: stream(seed, streamBursts+uint64(index))}
 	kind := Exponential
 	if a.CV < 1 {
@@ -41,6 +42,9 @@ func newGenerator(a Arrivals, class int32, seed uint64, index int) *generator {
 	g.t, g.until = float64(a.From), math.Inf(1)
 	if a.Until > 0 {
 		g.until = float64(a.Until)
+	}
+	if duration > 0 { // who never comes, at a rate of 0 for ever, would be looked for without end
+		g.until = math.Min(g.until, float64(duration))
 	}
 	if b := a.Bursts; b != nil {
 		// It starts in either state as it would be met at any time.
@@ -75,9 +79,11 @@ func (g *generator) Next(r *Request) bool {
 			g.cut()
 			continue
 		}
-		g.t += need / g.rate
+		if g.t += need / g.rate; g.t >= g.until {
+			return false
+		}
 		r.At, r.Class, r.Demand, r.Patience = time.Duration(g.t), g.class, 0, 0
-		return g.t < g.until
+		return true
 	}
 }
 

@@ -139,3 +139,15 @@ func TestOthersGetWhatThePoolHasNotOpened(t *testing.T) {
 		t.Errorf("%d requests failed of a pool that had its connections before", r.Failed)
 	}
 }
+
+// Who comes seldom or never is not looked for beyond the end of the run.
+func TestARunWithoutCallersEnds(t *testing.T) {
+	for name, come := range map[string]plant.Arrivals{
+		"nobody, again and again": {Profile: []plant.Step{{Rate: 0}, {At: 10 * time.Second, Rate: 0}}, Repeat: true},
+		"one in 3,000 years":      {Rate: 1e-11},
+	} {
+		if r := run(t, plant.Config{Seed: 1, Duration: 20 * time.Second, Arrivals: []plant.Arrivals{come}}, nil, fix(4)); r.Arrivals != 0 {
+			t.Errorf("%s: %d arrivals", name, r.Arrivals)
+		}
+	}
+}

@@ -116,7 +116,7 @@ func newPlant(c Config, src Source, t Tuner) *plant {
 	if src == nil {
 		sources := make([]Source, len(c.Arrivals))
 		for i, a := range c.Arrivals {
-			sources[i] = newGenerator(a, p.classIndex(a.Class), c.Seed, i)
+			sources[i] = newGenerator(a, p.classIndex(a.Class), c.Seed, i, c.Duration)
 		}
 		p.source = Merge(sources...)
 	}

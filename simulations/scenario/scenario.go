@@ -96,6 +96,9 @@ func (s *Scenario) complete() error {
 	if budget := &s.World.Pool.Budget; *budget == 0 {
 		*budget = 200 // the plant's default, which the ceiling follows
 	}
+	if s.World.SLO == 0 {
+		s.World.SLO = time.Second // the plant's default too, which reports tell
+	}
 	if s.Told.Ceiling == 0 {
 		s.Told.Ceiling = s.World.Pool.Budget
 	}
