@@ -87,6 +87,8 @@ func (f *recordFlags) run(ctx context.Context, args []string, s *session, given 
 		return usagef("Leave out --dsn or the argument", "record: the database is given twice")
 	case f.out == "":
 		return usagef("Try: -o trace.csv.gz", "record: where to write is not given")
+	case f.out == "-":
+		return usagef("Try: -o trace.csv.gz", "record: the trace is written to a file, and not to stdout")
 	case f.interval < shortestInterval:
 		return usagef("The server's counters lag by up to a second. "+try, "record: --interval is %v; the shortest is %v", f.interval, shortestInterval)
 	case f.length < 0:

@@ -138,6 +138,8 @@ func (f *simulateFlags) together(fs *pflag.FlagSet) (err error) {
 		return err
 	}
 	switch {
+	case f.trace == "-":
+		return usagef("Write it to a file", "simulate: --trace is read once for each run, and stdin cannot be")
 	case given("millions"):
 		return usagef("Leave it out", "simulate: --millions is about --speed")
 	case given("picture") && (given("output") || given("output-file")):

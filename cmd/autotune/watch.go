@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -130,8 +131,10 @@ func (w *watcher) run(ctx context.Context, each func(*advice.Advice) error) erro
 		for s.At-samples[old].At > w.window {
 			old++
 		}
+		within := samples[old:]
 		if old > len(samples)/4 { // seldom, for it copies
-			samples = append([]advice.Sample(nil), samples[old:]...)
+			samples = slices.Clone(within)
+			within = samples
 		}
 		now := time.Now()
 		w.looked(now)
@@ -144,7 +147,7 @@ func (w *watcher) run(ctx context.Context, each func(*advice.Advice) error) erro
 			_ = w.surveyor.Refresh(ctx) // the facts of before still stand; a dead server shows in the looks
 		}
 		rec := w.surveyor.Known
-		rec.Samples, rec.Unseen = samples, w.surveyor.Unseen()
+		rec.Samples, rec.Unseen = within, w.surveyor.Unseen()
 		a := advice.Advise(w.question, &rec)
 		w.answered(a, now)
 		failed = each(a)

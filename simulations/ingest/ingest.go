@@ -127,7 +127,15 @@ func open(f replay.File) (*input, io.Closer, error) {
 		return nil, nil, errors.Join(&trace.Error{File: f.Name, Reason: err.Error(), Err: err}, src.Close())
 	}
 	in := &input{name: f.Name, lines: bufio.NewReaderSize(plain, maxLine)}
+	if mark := []byte("\ufeff"); beginsWith(in.lines, mark) {
+		_, _ = in.lines.Discard(len(mark)) // it is buffered
+	}
 	return in, src, nil
+}
+
+func beginsWith(r *bufio.Reader, what []byte) bool {
+	head, _ := r.Peek(len(what)) // an error comes again when it is read
+	return bytes.Equal(head, what)
 }
 
 // choose finds the format of a file, or takes the one that was named.
@@ -148,7 +156,7 @@ func choose(o Options, in *input) (format, error) {
 		}
 		return format{}, in.problem("the file is empty")
 	}
-	text := string(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\ufeff")), " \t\r\n"))
+	text := string(bytes.TrimLeft(head, " \t\r\n"))
 	all := formats()
 	if o.Columns != "" && !isPrometheus(text) {
 		return all[len(all)-1], nil

@@ -174,6 +174,7 @@ func TestWhatCannotBeImportedSaysWhere(t *testing.T) {
 		{"Envoy, connections alone", `[2026-01-01T00:00:00.000Z] "- - -" 0 - - - "-" 906 1352475 1183563 - "-" "-"` + "\n", Options{}, "file1:1: no line is of a request: 1 are each of a TCP connection"},
 		{"OpenTelemetry, no database", `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x"}]}]}]}`, Options{}, "none of the 1 spans is of a call to PostgreSQL"},
 		{"OpenTelemetry, cut off", `{"resourceSpans":[{`, Options{}, "the document at byte 0 cannot be read as OTLP JSON"},
+		{"OpenTelemetry, cut off in a value", `{"resourceSpans":[{"a`, Options{}, "it ends early: the file"},
 		{"OpenTelemetry, times", `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","startTimeUnixNano":"5","endTimeUnixNano":"4","attributes":[{"key":"db.system","value":{"stringValue":"postgresql"}}]}]}]}]}`, Options{}, "which are not times in ns"},
 		{"nginx, mostly other lines", `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl"` + "\nx\ny\n", Options{}, "file1:2: the line is not of nginx' combined format; 2 lines are like it"},
 		{"PgBouncer without times", " database | total_xact_count | total_xact_time | total_wait_time\n a | 1 | 1 | 1\n", Options{}, "has no time above it"},
@@ -208,6 +209,20 @@ func TestWhatCannotBeImportedSaysWhere(t *testing.T) {
 	}
 	if _, _, err := imported(Options{}, "0 1 5 0 1700000001 0\n", `{"observation":{}}`); err == nil || !strings.Contains(err.Error(), "file2: this is journal and file1 is pgbench") {
 		t.Errorf("two formats: %v", err)
+	}
+}
+
+// Editors of some systems begin a file with a mark of its encoding.
+func TestAByteOrderMarkIsNoPartOfAFile(t *testing.T) {
+	for name, content := range map[string]string{
+		"pgbench":    "0 1 500 0 1700000001 0\n",
+		"prometheus": `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1700000000,"5"],[1700000060,"5"]]}]}}`,
+		"otel":       `{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"x","startTimeUnixNano":"1700000000000000000","endTimeUnixNano":"1700000000100000000","attributes":[{"key":"db.system","value":{"stringValue":"postgresql"}}]}]}]}]}`,
+		"trace":      "#autotune-trace {\"version\":1,\"kind\":\"events\"}\nt_s\n0\n",
+	} {
+		if _, res, err := imported(Options{}, "\ufeff"+content); err != nil || res.Format != name || res.Rows < 1 {
+			t.Errorf("%s: %v, %+v", name, err, res)
+		}
 	}
 }
 

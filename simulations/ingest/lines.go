@@ -51,9 +51,6 @@ func (in *input) next() (text string, err error) {
 		case err != nil && err != io.EOF:
 			return "", &trace.Error{File: in.name, Line: in.line, Reason: trace.Describe(err), Err: err}
 		}
-		if in.line == 1 {
-			b = bytes.TrimPrefix(b, []byte("\ufeff"))
-		}
 		if b = bytes.TrimRight(b, "\r\n"); in.asCSV || len(bytes.TrimSpace(b)) > 0 {
 			return string(b), nil
 		}

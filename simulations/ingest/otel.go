@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -76,7 +78,14 @@ func readOTel(in *input, out *sink) error {
 		if err := d.Decode(&doc); err == io.EOF && limited.N > 0 {
 			break
 		} else if err != nil {
-			return in.problem("the document at byte %d cannot be read as OTLP JSON: %s", begin, trace.Describe(err))
+			why := trace.Describe(err)
+			switch {
+			case limited.N <= 0:
+				why = fmt.Sprintf("it is longer than %d MiB", maxDocument>>20)
+			case errors.Is(err, io.ErrUnexpectedEOF):
+				why = "it ends early: the file, or the gzip stream that it is, is truncated"
+			}
+			return in.problem("the document at byte %d cannot be read as OTLP JSON: %s", begin, why)
 		}
 		for _, rs := range doc.ResourceSpans {
 			for _, ss := range rs.ScopeSpans {
