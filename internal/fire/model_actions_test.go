@@ -102,25 +102,8 @@ func (m *napkin) askOne(rt *rapid.T) {
 	}
 }
 
-// arrived is how many callers the pool knows of. Those whom it let in before the limit
-// fell, and who wait for one of the connections that are left, count as arrived once
-// they have it. Only a swap lets that happen; otherwise a permit without a connection is
-// one whose connection is closing.
-func (m *napkin) arrived() int64 {
-	if !m.moving {
-		return m.pool.Snapshot().Arrivals
-	}
-	for { // the two counts are not of one instant
-		before := m.pool.Stat().AcquiredConns()
-		s := m.pool.Snapshot()
-		if s.InUse <= s.Limit {
-			return s.Arrivals
-		}
-		if m.pool.Stat().AcquiredConns() == before {
-			return s.Arrivals + int64(s.InUse) - int64(before)
-		}
-	}
-}
+// arrived is how many callers the pool knows of.
+func (m *napkin) arrived() int64 { return m.pool.Snapshot().Arrivals }
 
 func (m *napkin) ask(rt *rapid.T) {
 	switch {
@@ -173,7 +156,14 @@ func (m *napkin) giveBack(rt *rapid.T, i int) {
 		rt.Fatalf("giving back a %s: %v", h.kind, err)
 	}
 	m.held = append(m.held[:i:i], m.held[i+1:]...)
-	m.completions++
+	m.over(h)
+}
+
+// over counts a hold that has ended.
+func (m *napkin) over(h *holder) {
+	if h.kind != "idle" { // which counts nowhere
+		m.completions++
+	}
 }
 
 func (m *napkin) cancel(rt *rapid.T) {
@@ -277,7 +267,7 @@ func (m *napkin) makeRoom(rt *rapid.T) {
 			h := m.held[0]
 			m.held = m.held[1:]
 			_ = h.release()
-			m.completions++
+			m.over(h)
 		}
 		return fmt.Sprintf("%d are in use of %d", s.InUse, s.Limit)
 	}); said != "" {
@@ -380,8 +370,7 @@ func (m *napkin) takeIdle(rt *rapid.T) {
 	for _, c := range m.pool.AcquireAllIdle(context.Background()) {
 		h := &holder{kind: "idle"}
 		h.own(c)
-		m.held = append(m.held, h)
-		m.arrivals++
+		m.held = append(m.held, h) // in use, but nobody asked: it is in no count
 		// Nobody checks these before use: what was killed while idle is found out now.
 		if len(m.killed) > 0 && c.Ping(context.Background()) != nil {
 			m.killed[h.pid] = true
