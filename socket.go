@@ -127,8 +127,8 @@ func (s *socket) giveBack() bool {
 			s.serve(1, held, s.waited)
 			s.serve(s.short, s.within/s.short, 0)
 		}
-		if n := s.owed.Swap(0); n > 0 {
-			s.serve(n, 0, 0)
+		if s.owed.Load() > 0 {
+			s.serve(s.owed.Swap(0), 0, 0)
 		}
 		s.measured = now
 		s.completed.Add(1)
