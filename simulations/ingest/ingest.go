@@ -95,7 +95,9 @@ func Import(files []replay.File, o Options, create Create) (Result, error) {
 			continue
 		}
 		if err == nil {
+			out.in = in
 			err = found.read(in, out)
+			out.in = nil
 		}
 		if err = errors.Join(err, closer.Close()); err != nil {
 			return Result{Format: found.name}, err

@@ -187,6 +187,7 @@ func TestWhatCannotBeImportedSaysWhere(t *testing.T) {
 		{"CSV, a target twice", "a,b,c\n1,2,3\n", Options{Columns: "t_s=a,service_ms=b,service_ms=c"}, "service_ms is there twice"},
 		{"CSV, a zone that is only abbreviated", "a,b\n2026-03-08 01:59:59 XYT,2\n", Options{Columns: "t_s=a"}, "in the zone XYT, which this machine does not know"},
 		{"a trace that nothing can be drawn from", "#autotune-trace {\"version\":1,\"kind\":\"intervals\"}\nt_s,dur_s,rate_rps,ia_cv\n0,10,100,1e200\n", Options{}, "file1:3: ia_cv is 1e+200; a coefficient of variation is at most 100"},
+		{"ServeGen, a variation beyond all bounds", "0,11.4,1.09,Gamma,0.8,0.1\n300,11.4,110,Gamma,0.8,0.1\n", Options{}, "file1:2: a coefficient of variation is 110, and nothing can be drawn from one above 100"},
 		{"CSV, no such number", "1,2\n", Options{Columns: "t_s=#3"}, "there is no column #3; the first line has 2"},
 		{"CSV, no times", "a,b\n1,2\n", Options{Columns: "cost=a"}, "has to name one column of times"},
 		{"CSV, both kinds", "a,b\n1,2\n", Options{Columns: "t_s=a,class=b,arrivals=b"}, "a trace has one kind"},

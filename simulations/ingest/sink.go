@@ -24,6 +24,7 @@ type sink struct {
 	// relative says that times are from the start already, which stays the start.
 	relative bool
 	notes    []string
+	in       *input // that is read now; nil: none
 
 	// Of a log that may be a sample: how many rows follow another one of their client,
 	// and how many transactions these are apart.
@@ -47,10 +48,18 @@ func (s *sink) note(format string, args ...any) {
 	}
 }
 
+// problem is what is wrong where the input is.
+func (s *sink) problem(format string, args ...any) error {
+	if s.in == nil {
+		return fmt.Errorf(format, args...)
+	}
+	return s.in.problem(format, args...)
+}
+
 // event takes a request that arrived at a time in ns, since 1970 or any other.
 func (s *sink) event(at int64, e *trace.Event) error {
 	if s.begun && s.header.Kind != trace.Events {
-		return fmt.Errorf("this is a record of %s, and a file before is one of %s; a trace has one kind", trace.Events, s.header.Kind)
+		return s.problem("this is a record of %s, and a file before is one of %s; a trace has one kind", trace.Events, s.header.Kind)
 	}
 	return s.events.add(at, e)
 }
@@ -58,10 +67,15 @@ func (s *sink) event(at int64, e *trace.Event) error {
 // interval takes an interval that began at a time in s.
 func (s *sink) interval(at float64, i *trace.Interval) error {
 	if s.begun && s.header.Kind != trace.Intervals {
-		return fmt.Errorf("this is a record of %s, and a file before is one of %s; a trace has one kind", trace.Intervals, s.header.Kind)
+		return s.problem("this is a record of %s, and a file before is one of %s; a trace has one kind", trace.Intervals, s.header.Kind)
 	}
 	if len(s.intervals) == maxIntervals {
-		return fmt.Errorf("there are more than %d intervals; import a part of them, or longer ones", maxIntervals)
+		return s.problem("there are more than %d intervals; import a part of them, or longer ones", maxIntervals)
+	}
+	for _, cv := range [...]float64{i.IaCV, i.ServiceCV} {
+		if cv > trace.MostCV {
+			return s.problem("a coefficient of variation is %.4g, and nothing can be drawn from one above %d", cv, trace.MostCV)
+		}
 	}
 	i.T = at
 	s.intervals = append(s.intervals, *i)

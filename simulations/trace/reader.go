@@ -395,17 +395,17 @@ func (r *Reader) check() error {
 		if n := r.all[i].number; n != nil && *n < 0 {
 			return r.fail("%s is %v; it cannot be negative", r.all[i].name, *n)
 		}
-		if n := r.all[i].number; n != nil && *n > mostCV && strings.HasSuffix(r.all[i].name, "_cv") {
-			return r.fail("%s is %v; a coefficient of variation is at most %d here", r.all[i].name, *n, mostCV)
+		if n := r.all[i].number; n != nil && *n > MostCV && strings.HasSuffix(r.all[i].name, "_cv") {
+			return r.fail("%s is %v; a coefficient of variation is at most %d here", r.all[i].name, *n, MostCV)
 		}
 	}
 	r.last, r.begun = t, true
 	return nil
 }
 
-// mostCV is the highest coefficient of variation that can be drawn from: one request in
+// MostCV is the highest coefficient of variation that can be drawn from: one request in
 // ten thousand would be all there is.
-const mostCV = 100
+const MostCV = 100
 
 // Epoch is the time in s above which a time is not from the start of a trace but
 // since 1970: three years are longer than any trace, and 1973 is before all of them.
