@@ -85,10 +85,16 @@ func writeDecisions(b *bytes.Buffer, r *demoResult, s style) {
 	}
 }
 
+// attemptPause is how long after a step the next of the same attempt comes at most, in
+// seconds: requests of milliseconds are counted for less. One attempt may end where it
+// stands, and the next begin there.
+const attemptPause = 5
+
 // joins tells whether two decisions in a row are steps of one attempt.
 func joins(a, b demoChange) bool {
 	learning := string(sizing.Learning)
-	return a.Reason == learning && b.Reason == learning && a.Phase == b.Phase && a.Limit == b.LimitFrom && a.Max == b.MaxFrom
+	return a.Reason == learning && b.Reason == learning && a.Phase == b.Phase && a.Limit == b.LimitFrom && a.Max == b.MaxFrom &&
+		b.At-a.At < attemptPause
 }
 
 // ends tells whether a decision is what an attempt to learn came to.

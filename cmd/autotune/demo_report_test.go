@@ -48,6 +48,8 @@ func TestTheReportAsAPersonReadsIt(t *testing.T) {
 			change(15.2, "grow", sizing.ServerSaturated, 1, 2, 200, 200, sizing.NoBound),
 			change(21, "grow", sizing.Learning, 2, 3, 200, 200, sizing.NoBound),
 			turn(21.1, 3, 2, 200), turn(21.2, 2, 3, 200), turn(21.3, 3, 2, 200),
+			change(29, "grow", sizing.Learning, 2, 3, 200, 200, sizing.NoBound), // another attempt, where the one before ended
+			change(29.8, "shrink", sizing.ServerSaturated, 3, 2, 200, 200, sizing.NoBound),
 			change(33.3, "shrink", sizing.DemandFell, 2, 2, 200, 8, sizing.NoBound),
 		},
 	}

@@ -87,7 +87,7 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	if est.Plateau > 0 && est.Varied >= opened && plateauRaise*est.Plateau <= d.Limit {
 		return // a quarter of the limit already served as much
 	}
-	if est.Prior > 0 && est.Crowded && d.Limit >= farBeyond*est.Prior {
+	if s.onlyCompute() && d.Limit >= farBeyond*est.Prior {
 		return // more would only share the same cores
 	}
 	want := min(max(est.Wanted, o.Gauges.Peak), 2*d.Limit, high, s.Learn.notWorse(o.At))
@@ -95,6 +95,12 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 		s.RaisedFrom, s.RaisedTo = d.Limit, want
 		d.Limit, d.Reason = want, sizing.DemandRose
 	}
+}
+
+// onlyCompute tells whether the cores of the server are known, and nearly all of the
+// backends at work compute: see spare.go for those that wait.
+func (s *State) onlyCompute() bool {
+	return s.Server.Cores > 0 && s.Computing >= 1 && s.Computing >= spareCompute*(s.Computing+s.Waiting)
 }
 
 // longHolds is how many windows with waiting callers it takes in a row to believe in

@@ -135,12 +135,16 @@ func TestALimitStaysAboveDemandWhereBackendsWait(t *testing.T) {
 	}
 }
 
-// Bursts raise the limit, but not beyond where the cores are busy several times over
-// with nothing but computing: there more connections only share them.
-func TestBurstsDoNotRaiseTheLimitWhereTheCoresAreBusySeveralTimesOver(t *testing.T) {
-	for cores, want := range map[int]int{0: 64, 2: 16} { // cores: 0 is not known
+// Bursts raise the limit, but not beyond four times the cores where backends only
+// compute: there more connections only share them.
+func TestBurstsDoNotRaiseTheLimitFarAboveTheCoresWhereBackendsCompute(t *testing.T) {
+	for _, c := range []struct{ cores, computing, waiting, least, most int }{
+		{cores: 0, computing: 2, least: 64, most: 200}, // not known
+		{cores: 2, computing: 2, least: 8, most: 16},
+		{cores: 2, computing: 2, waiting: 2, least: 64, most: 200},
+	} {
 		p := newPlant(func(float64) float64 { return 4000 }, 1, 4, 0.02, 1)
-		p.server.Cores, p.server.Ours.OnCPU = cores, 20
+		p.server.Cores, p.server.Ours.OnCPU, p.server.Ours.IdleInTransaction = c.cores, c.computing, c.waiting
 		highest := 0
 		var s controller.State
 		for range 60 {
@@ -150,8 +154,8 @@ func TestBurstsDoNotRaiseTheLimitWhereTheCoresAreBusySeveralTimesOver(t *testing
 			s = p.run(config(), s, 2*time.Second, nil)
 			highest = max(highest, p.limit)
 		}
-		if cores == 0 && highest < want || cores > 0 && highest > want {
-			t.Errorf("with %d cores bursts raise the limit to %d, want %d", cores, highest, want)
+		if highest < c.least || highest > c.most {
+			t.Errorf("%+v: bursts raise the limit to %d", c, highest)
 		}
 	}
 }
