@@ -87,7 +87,7 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	if est.Plateau > 0 && est.Varied >= opened && plateauRaise*est.Plateau <= d.Limit {
 		return // a quarter of the limit already served as much
 	}
-	if s.onlyCompute() && d.Limit >= farBeyond*est.Prior {
+	if s.Server.Cores > 0 && d.Limit >= farBeyond*est.Prior && (s.onlyCompute() || !s.gained(opened)) {
 		return // more would only share the same cores
 	}
 	want := min(max(est.Wanted, o.Gauges.Peak), 2*d.Limit, high, s.Learn.notWorse(o.At))
@@ -96,6 +96,16 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 		d.Limit, d.Reason = want, sizing.DemandRose
 	}
 }
+
+// gained tells whether levels from opened up give clearly more than those half as high. A
+// census says what the backends do at an instant, once a second; a burst is over by then.
+func (s *State) gained(opened int) bool {
+	return s.Occupancy.RateAt(opened, math.MaxInt) > raiseGains*s.Occupancy.RateAt(opened/2, opened)
+}
+
+// raiseGains is what a doubling has to give for another one: twice as much where
+// connections wait, as much where they share cores, by two standard errors of burstLeft.
+const raiseGains = 1.2
 
 // onlyCompute tells whether the cores of the server are known, and nearly all of the
 // backends at work compute: see spare.go for those that wait.

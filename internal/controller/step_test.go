@@ -135,27 +135,34 @@ func TestALimitStaysAboveDemandWhereBackendsWait(t *testing.T) {
 	}
 }
 
-// Bursts raise the limit, but not beyond four times the cores where backends only
-// compute: there more connections only share them.
-func TestBurstsDoNotRaiseTheLimitFarAboveTheCoresWhereBackendsCompute(t *testing.T) {
-	for _, c := range []struct{ cores, computing, waiting, least, most int }{
-		{cores: 0, computing: 2, least: 64, most: 200}, // not known
-		{cores: 2, computing: 2, least: 8, most: 16},
-		{cores: 2, computing: 2, waiting: 2, least: 64, most: 200},
+// Bursts raise the limit, but not far beyond four times the cores where backends only
+// compute, or, whatever the last census has seen, where more of them give no more.
+func TestBurstsDoNotRaiseTheLimitFarAboveTheCoresWhereMoreGiveNoMore(t *testing.T) {
+	flat, rising := func(float64) float64 { return 4000 }, func(n float64) float64 { return 60 * n }
+	for name, c := range map[string]struct {
+		curve                             curve
+		cores, computing, waiting, lo, hi int
+	}{
+		"cores that are not known":     {curve: flat, computing: 2, lo: 64, hi: 200},
+		"computing":                    {curve: rising, cores: 2, computing: 2, lo: 8, hi: 16},
+		"waiting as well":              {curve: rising, cores: 2, computing: 2, waiting: 2, lo: 64, hi: 200},
+		"idle at each census, flat":    {curve: flat, cores: 2, lo: 8, hi: 16},
+		"idle at each census, rising":  {curve: rising, cores: 2, lo: 64, hi: 200},
+		"waiting at each census, flat": {curve: flat, cores: 2, computing: 2, waiting: 2, lo: 8, hi: 32},
 	} {
-		p := newPlant(func(float64) float64 { return 4000 }, 1, 4, 0.02, 1)
+		p := newPlant(c.curve, 1, 4, 0.02, 1)
 		p.server.Cores, p.server.Ours.OnCPU, p.server.Ours.IdleInTransaction = c.cores, c.computing, c.waiting
 		highest := 0
 		var s controller.State
-		for range 60 {
+		for range 100 {
 			p.callers = 150
 			p.advance(150 * time.Millisecond)
 			p.callers = 1
 			s = p.run(config(), s, 2*time.Second, nil)
 			highest = max(highest, p.limit)
 		}
-		if highest < c.least || highest > c.most {
-			t.Errorf("%+v: bursts raise the limit to %d", c, highest)
+		if highest < c.lo || highest > c.hi {
+			t.Errorf("%s: bursts raise the limit to %d, want %d to %d", name, highest, c.lo, c.hi)
 		}
 	}
 }

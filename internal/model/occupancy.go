@@ -64,6 +64,20 @@ func (o *Occupancy) LeftAt(n int) (left float64) {
 	return left
 }
 
+// RateAt is how many connections are given back a second while from n up to less than m
+// are in use; 0 where they never were.
+func (o *Occupancy) RateAt(n, m int) float64 {
+	left, seconds := 0.0, 0.0
+	for i := LevelOf(max(n, 1)); i < LevelCount && LevelTop(i) < m; i++ {
+		left += o.Left[i]
+		seconds += o.Seconds[i]
+	}
+	if seconds <= 0 {
+		return 0
+	}
+	return left / seconds
+}
+
 const (
 	// levelLeft is how many connections must have come back out of a level, or
 	// of neighbours together, to make a point: 14 % standard error.
