@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/url"
 	"os"
@@ -131,18 +132,28 @@ func TestAFastServiceIsRecordedWithItsServiceTime(t *testing.T) {
 		_ = conn.Close(context.Background())
 	}()
 	t.Cleanup(func() { stop(); <-ended })
-	out := filepath.Join(t.TempDir(), "t.csv")
-	if got := call(t, nil, "record", dsn, "--for", "3500ms", "--interval", "3s", "-o", out); got.code != exitDone {
-		t.Fatalf("exit %d: %s%s", got.code, got.stdout, got.stderr)
+	// 30 looks, of which 6 find it in use; a slow machine makes it longer, and one that
+	// is busy otherwise looks so seldom that by chance none may find it.
+	said := ""
+	for range 5 {
+		out := filepath.Join(t.TempDir(), "t.csv")
+		if got := call(t, nil, "record", dsn, "--for", "3500ms", "--interval", "3s", "-o", out); got.code != exitDone {
+			t.Fatalf("exit %d: %s%s", got.code, got.stdout, got.stderr)
+		}
+		all := intervalsOf(t, out)
+		if len(all) == 0 {
+			t.Fatal("no rows")
+		}
+		i := all[0]
+		if i.ServiceMean > 0.5 && i.ServiceMean < 60 && i.Active <= 0.9 {
+			return
+		}
+		said = fmt.Sprintf("recorded as %+v", i)
+		if i.Active > 0 {
+			break
+		}
 	}
-	all := intervalsOf(t, out)
-	if len(all) == 0 {
-		t.Fatal("no rows")
-	}
-	// 30 looks, of which 6 find it in use; a slow machine makes it longer.
-	if i := all[0]; !(i.ServiceMean > 0.5 && i.ServiceMean < 60) || i.Active > 0.9 {
-		t.Errorf("recorded as %+v", i)
-	}
+	t.Error(said)
 }
 
 func TestARoleWithFewRightsRecordsWhatItMaySeeAndSaysWhatNot(t *testing.T) {
