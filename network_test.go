@@ -3,6 +3,7 @@ package autotune_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -154,5 +155,37 @@ func TestAConnectionMadeFromThatOfAnotherIsNotThePools(t *testing.T) {
 	}
 	if n := p.Snapshot().Connects; n != 1 {
 		t.Errorf("%d connects", n)
+	}
+}
+
+// whole is a connection that can only be closed as a whole, as those that some dialers
+// wrap themselves.
+type whole struct{ net.Conn }
+
+// A connection counts until the server has noticed its end, also where that cannot be
+// told by closing half of it.
+func TestTheBudgetHoldsForConnectionsThatCannotBeHalfClosed(t *testing.T) {
+	const budget = 4
+	dsn, super, _ := role(t, fmt.Sprint("connection limit ", budget))
+	var wall wall
+	p := open(t, dsn, budget, wall.trace, func(c *autotune.Config) {
+		dial := c.Pool.ConnConfig.DialFunc
+		c.Pool.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return whole{conn}, nil
+		}
+	})
+	work := startClerks(t, p, 16)
+	for i := range 120 {
+		if err := p.Resize(t.Context(), autotune.Size{Max: budget - i%2}); err != nil {
+			t.Fatalf("swap %d: %v", i, err)
+		}
+	}
+	work.audit(t, admin(t, super))
+	if n, s := wall.refused.Load(), p.Snapshot(); n > 0 || s.OpenPeak > budget {
+		t.Errorf("the server refused %d connections beyond the %d of the role; at most %d were open", n, budget, s.OpenPeak)
 	}
 }
