@@ -1,12 +1,10 @@
 package autotune
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math"
 	"net"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,26 +15,6 @@ import (
 	"github.com/pgautotune/autotune/internal/controller"
 	"github.com/pgautotune/autotune/internal/pgtest"
 )
-
-// book is a log that may be read while it is written.
-type book struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *book) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *book) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-func (b *book) has(what string) bool { return strings.Contains(b.String(), what) }
 
 // clockwork is a socket in a pool whose clock is set by hand.
 func clockwork() (s *socket, l *ledger, tick func(time.Duration)) {

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -178,10 +179,11 @@ func TestAConnectionThatOpensWhileThePoolIsBeingMadeFindsAllItNeeds(t *testing.T
 
 // A password with an unescaped / in it reaches the name of the database.
 func TestTheLogOfTheStartHasNoPassword(t *testing.T) {
-	var said book
-	opened(t, "postgres://me:12/34secret@h/db", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&said, nil)) })
-	if said.has("34secret") || !said.has("pool started") {
-		t.Errorf("the log says %q", said.String())
+	var said strings.Builder
+	p := opened(t, "postgres://me:12/34secret@h/db", func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&said, nil)) })
+	p.Close() // nobody writes any more
+	if text := said.String(); strings.Contains(text, "34secret") || !strings.Contains(text, "pool started") {
+		t.Errorf("the log says %q", text)
 	}
 }
 

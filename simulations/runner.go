@@ -264,22 +264,14 @@ func CheckPolicy(name string) error {
 	return err
 }
 
-// cutLast is strings.Cut at the last separator.
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
-}
-
 // splitStart takes the start off a name: aimd@100 is aimd and 100.
 func splitStart(name string) (base string, start int, err error) {
 	base, at, ok := strings.Cut(name, "@")
 	if !ok {
 		return base, 0, nil
 	}
-	if family, size, ok := cutLast(base, "-"); ok && (family == "fixed" || family == "auto") && strings.Trim(size, "0123456789") == "" {
-		return "", 0, fmt.Errorf("policy %s: %s begins with %s connections; leave out @%s", name, base, size, at)
+	if n := policy.Size(base); n > 0 {
+		return "", 0, fmt.Errorf("policy %s: %s begins with %d connections; leave out @%s", name, base, n, at)
 	}
 	if start, err = strconv.Atoi(at); err != nil || start < 1 {
 		return "", 0, fmt.Errorf("policy %s: %s is no number of connections to begin with", name, at)

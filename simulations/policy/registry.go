@@ -139,6 +139,12 @@ func Describe(name string) (Description, error) {
 	return Description{Name: name, Line: line, Source: p.source}, nil
 }
 
+// Size is the number of connections in a name, 0 where there is none.
+func Size(name string) int {
+	_, n, _ := find(name)
+	return n
+}
+
 // find looks a name up, and the number in it.
 func find(name string) (p *entry, n int, err error) {
 	stem, number := cut(name)
