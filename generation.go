@@ -14,8 +14,8 @@ import (
 	"github.com/pgautotune/autotune/internal/pgstat"
 )
 
-// Size is the size of the pool underneath: the two numbers of pgxpool that only
-// a hot-swap can change, in connections.
+// Size is the size of the pool underneath: the two numbers that pgxpool fixes when it
+// is made, in connections.
 type Size struct {
 	Max int // MaxConns, at least 1
 	Min int // MinConns, 0 to Max
@@ -26,7 +26,9 @@ type Size struct {
 type generation struct {
 	id   int
 	pool *pgxpool.Pool
-	size Size
+	room int // MaxConns of pool: max can grow to this without a swap
+	min  int
+	max  atomic.Int64 // what the pool allows; the limit keeps callers within it
 
 	// inflight counts the callers inside pool.Acquire. A generation is closed
 	// only when it is 0, because Close makes a running Acquire fail.
@@ -49,10 +51,11 @@ type routes struct{ current, next *generation }
 
 // build makes a generation that holds no connection yet.
 func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
-	gen := &generation{id: int(p.generations.Add(1)), size: size, left: make(chan struct{}), closed: make(chan struct{})}
+	gen := &generation{id: int(p.generations.Add(1)), room: p.room(template, size), min: size.Min, left: make(chan struct{}), closed: make(chan struct{})}
+	gen.max.Store(int64(size.Max))
 	gen.life, gen.end = context.WithCancel(context.Background())
 	cfg := template.Copy()
-	cfg.MaxConns, cfg.MinConns = int32(size.Max), int32(size.Min)
+	cfg.MaxConns, cfg.MinConns = int32(gen.room), int32(size.Min)
 	before := template.BeforeConnect
 	cfg.BeforeConnect = func(ctx context.Context, cc *pgx.ConnConfig) error {
 		if ctx.Value(unannounced{}) != nil {
@@ -111,6 +114,21 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 	p.gensMu.Unlock()
 	return gen, nil
 }
+
+// room is the MaxConns of a generation of that size. An unused part of it costs nothing:
+// who opens a connection has a permit of the gate, and there are no more of these than
+// max; and it saves a swap, which reconnects everything, when max grows. Idle
+// connections that are asked for are the exception: pgxpool opens them by itself, as
+// far as MaxConns goes.
+func (p *Pool) room(template *pgxpool.Config, size Size) int {
+	if template.MinIdleConns > 0 || p.profile.fixedSize {
+		return size.Max
+	}
+	return min(p.cfg.Budget, max(size.Max, p.cfg.Ceiling))
+}
+
+// size is what the generation is allowed now.
+func (g *generation) size() Size { return Size{Max: int(g.max.Load()), Min: g.min} }
 
 type unannounced struct{}
 

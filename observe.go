@@ -44,7 +44,7 @@ func (o *observer) observe(w *world) Observation {
 		Gauges: controller.Gauges{
 			Limit: int(g.limit), Max: size.Max, Min: size.Min,
 			InUse: int(g.inUse), Idle: int(c.idle), Queued: int(g.queued), Connecting: int(c.constructing),
-			Budget: p.cfg.Budget, Peak: int(g.peak), Pinned: int(max(0, t.pinned-max(0, p.hijackedNow()-t.orphans))),
+			Room: p.routes.Load().current.room, Budget: p.cfg.Budget, Peak: int(g.peak), Pinned: int(max(0, t.pinned-max(0, p.hijackedNow()-t.orphans))),
 		},
 		Server: w.server(),
 		Host:   w.hostView(),

@@ -269,7 +269,7 @@ func (p *Pool) Config() *pgxpool.Config {
 }
 
 // Size returns the max and min that the pool has now.
-func (p *Pool) Size() Size { return p.routes.Load().current.size }
+func (p *Pool) Size() Size { return p.routes.Load().current.size() }
 
 // Exec executes SQL on a connection of the pool.
 func (p *Pool) Exec(ctx context.Context, sql string, arguments ...any) (pgconn.CommandTag, error) {

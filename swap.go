@@ -32,7 +32,7 @@ func (p *Pool) swap(ctx context.Context, template *pgxpool.Config, size Size, li
 	}
 	if err := p.check(ctx, next); err != nil {
 		p.closeGeneration(next)
-		return fmt.Errorf("autotune: the new generation was not published, the pool stays as it was (max %d, min %d): %w", old.size.Max, old.size.Min, err)
+		return fmt.Errorf("autotune: the new generation was not published, the pool stays as it was (max %d, min %d): %w", old.size().Max, old.min, err)
 	}
 
 	// From here on nothing can fail. A lower limit goes first, because the new
@@ -54,9 +54,17 @@ func (p *Pool) swap(ctx context.Context, template *pgxpool.Config, size Size, li
 	p.swaps.Add(1)
 	p.swapNanos.Add(int64(time.Since(start)))
 	p.log.Info("pool resized", "generation", next.id,
-		"max", size.Max, "min", size.Min, "old_max", old.size.Max, "old_min", old.size.Min,
+		"max", size.Max, "min", size.Min, "old_max", old.size().Max, "old_min", old.min,
 		"limit", limit, "warmed", moved, "took", time.Since(start))
 	return nil
+}
+
+// grow raises max within the room of the generation, and the limit with it: nothing is
+// reconnected. The turn to swap is held.
+func (p *Pool) grow(gen *generation, most, limit int) {
+	before := gen.max.Swap(int64(most))
+	p.gate.setLimit(limit)
+	p.log.Info("pool grown in place", "generation", gen.id, "max", most, "old_max", before, "min", gen.min, "limit", limit)
 }
 
 // awaitDrain waits for the callers of the generation replaced last. Those that
@@ -232,7 +240,7 @@ func (p *Pool) handOver(ctx context.Context, old, next *generation, idle int) in
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.SwapTimeout)
 	defer cancel()
 	g := p.gate.peek()
-	want := min(next.size.Max, int(g.limit), max(next.size.Min, int(g.inUse+g.queued)+idle))
+	want := min(next.size().Max, int(g.limit), max(next.min, int(g.inUse+g.queued)+idle))
 	p.warm(ctx, old, next, want)
 	return int(next.pool.Stat().TotalConns())
 }

@@ -196,6 +196,10 @@ func (t *tuner) act(ctx context.Context, obs Observation, d Decision) {
 	if size.Max != obs.Gauges.Max || int(p.gate.limit.Load()) != obs.Gauges.Limit {
 		return
 	}
+	if gen := p.routes.Load().current; !d.Swap && d.Max > size.Max && d.Max <= gen.room {
+		p.grow(gen, d.Max, d.Limit)
+		return
+	}
 	if d.Swap && !time.Now().Before(t.swapRetry) {
 		err := p.swap(ctx, p.template.Load(), Size{Max: d.Max, Min: d.Min}, d.Limit)
 		if err == nil {

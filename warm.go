@@ -16,7 +16,7 @@ func (p *Pool) warmStart(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute) // as pgxpool allows it
 	defer cancel()
 	gen := p.routes.Load().current
-	want := min(gen.size.Max, max(gen.size.Min, int(p.template.Load().MinIdleConns)))
+	want := min(gen.size().Max, max(gen.min, int(p.template.Load().MinIdleConns)))
 	for p.warm(ctx, nil, gen, want) {
 		if s := gen.pool.Stat(); gen.retired.Load() || int(s.IdleConns()+s.AcquiredConns()) >= want {
 			return

@@ -109,17 +109,20 @@ const (
 	freezeAfter = 10 * time.Second
 
 	// shrinkAfter is how long a smaller max must have been enough when the knee
-	// says why, shrinkUnlearned when only the demand was low, and swapGap the
-	// least time between two swaps that only save connections: a swap reconnects
-	// everything, and the connections it saves are idle ones.
+	// says why, shrinkUnlearned when only the demand was low, staleMin how long
+	// another min must have been right, which keeps connections open that idle for half
+	// an hour, and swapGap the least time between two swaps for such ends: a swap
+	// reconnects everything, and the connections it saves are idle ones.
 	shrinkAfter     = time.Minute
 	shrinkUnlearned = 10 * time.Minute
+	staleMin        = 10 * time.Minute
+	minApart        = 4 // connections, beyond half or double: less is not worth a swap
 	swapGap         = 10 * time.Minute
 
-	// roomAbove times the limit is what max grows to, roomToLearn times in an episode: room
-	// for the next doublings too, so that a climb is a swap or two and not ten. Each
-	// reconnects everything while callers queue, and what max allows is opened only as
-	// the limit asks for it.
+	// roomAbove times the limit is what max grows to where that takes a swap, roomToLearn
+	// times in an episode: room for the next doublings too, so that a climb is a swap or
+	// two and not ten. Each reconnects everything while callers queue, and what max allows
+	// is opened only as the limit asks for it.
 	roomAbove   = 2
 	roomToLearn = 4
 

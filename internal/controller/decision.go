@@ -30,8 +30,8 @@ type Decision struct {
 	Max   int `json:"max"`   // MaxConns the pool shall have
 	Min   int `json:"min"`   // MinConns the pool shall have
 
-	// Swap is true when Max or Min differ from the pool's, so that the pool
-	// has to be hot-swapped.
+	// Swap is true when Max or Min differ from the pool's and it has to be
+	// hot-swapped for that. A higher Max within the pool's room needs no swap.
 	Swap bool `json:"swap,omitempty"`
 
 	// Turn is true when the limit only moves between the two that a trial

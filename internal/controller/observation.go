@@ -62,7 +62,7 @@ type Counters struct {
 // Gauges are the figures of the pool at one instant, in connections or callers.
 type Gauges struct {
 	Limit      int `json:"limit"`      // most connections in use at once
-	Max        int `json:"max"`        // MaxConns of the current generation
+	Max        int `json:"max"`        // most connections that the current generation is allowed
 	Min        int `json:"min"`        // MinConns of the current generation
 	InUse      int `json:"in_use"`     // given and not yet back
 	Idle       int `json:"idle"`       // open and waiting for a caller
@@ -71,6 +71,8 @@ type Gauges struct {
 	Budget     int `json:"budget"`     // most server connections all generations may hold
 	// Peak is the highest in use + queued since the last observation.
 	Peak int `json:"peak"`
+	// Room is what Max can grow to without a swap, at least Max; 0 where it cannot.
+	Room int `json:"room,omitempty"`
 	// Pinned is how many of those in use have been held for a minute or longer: by a
 	// LISTEN, or a leader with its lock. They serve nobody else.
 	Pinned int `json:"pinned,omitempty"`

@@ -46,6 +46,7 @@ type State struct {
 
 	Spare       Spare
 	EnoughSince time.Duration // since when a smaller max has been enough
+	StaleSince  time.Duration // since when another min has been right
 	LastSwap    time.Duration // when a swap was last asked for; 0: never
 	LastReason  sizing.Reason
 }

@@ -348,83 +348,10 @@ func (s *State) attribute(w window, o Observation, high int, allowed sizing.Rang
 	return d.Reason
 }
 
-// fit makes the size fit the limit: it grows at once when the limit needs it, and
-// shrinks when less has been enough for a while.
-func (s *State) fit(cfg Config, o Observation, allowed sizing.Range, d *Decision) {
-	d.Max, d.Min = o.Gauges.Max, o.Gauges.Min
-	if cfg.FixedSize {
-		d.Limit = min(d.Limit, d.Max)
-		return
-	}
-	if d.Max < allowed.Low {
-		d.Max, d.Bound = allowed.Low, allowed.LowBy
-		if d.Reason == sizing.Steady || d.Reason == sizing.Start {
-			d.Reason = sizing.Profile
-		}
-	}
-	if d.Limit > d.Max {
-		room := roomAbove
-		if s.Learn.Episode {
-			room = roomToLearn
-		}
-		d.Max = min(allowed.High, room*d.Limit)
-		if d.Max == allowed.High {
-			d.Bound = allowed.HighBy
-		}
-		d.Limit = min(d.Limit, d.Max)
-	}
-	if enough := s.enough(o, allowed, d); 3*enough <= 2*d.Max && !s.Learn.Episode {
-		if s.EnoughSince == 0 {
-			s.EnoughSince = o.At
-		}
-		after := shrinkAfter
-		if !s.Learn.Known {
-			after = shrinkUnlearned
-		}
-		if o.At-s.EnoughSince >= after && (s.LastSwap == 0 || o.At-s.LastSwap >= swapGap) {
-			d.Max = enough
-			d.Limit = min(d.Limit, d.Max)
-			if d.Reason == sizing.Steady {
-				d.Reason = sizing.DemandFell
-			}
-		}
-	} else {
-		s.EnoughSince = 0
-	}
-	if d.Swap = d.Max != o.Gauges.Max; d.Swap {
-		d.Min = min(d.Min, d.Max)
-		if !s.Learn.Episode { // while learning, the load says nothing about what to keep warm
-			d.Min = min(s.warm(cfg, d), d.Max)
-		}
-		s.LastSwap, s.EnoughSince = o.At, 0
-	}
-}
-
-// enough is the smallest max that would still do: the limit where a knee is
-// known, else the demand, with room to move.
-func (s *State) enough(o Observation, allowed sizing.Range, d *Decision) int {
-	need := d.Limit
-	if !s.Learn.Known {
-		need = max(int(math.Ceil(math.Min(d.Estimate.DemandUpper, math.MaxInt32))), o.Gauges.InUse, min(d.Limit, 4))
-		if d.Estimate.Natural {
-			need = max(need, d.Recommendation.Upper)
-		}
-	}
-	n, _ := allowed.Clip(int(math.Ceil(float64(need)*2*sizing.Headroom)) + 1)
-	return n
-}
-
-func (s *State) warm(cfg Config, d *Decision) int {
-	if cfg.MinShare > 0 {
-		return max(cfg.FloorMin, d.Max/cfg.MinShare)
-	}
-	return max(cfg.FloorMin, min(d.Recommendation.Min, d.Limit))
-}
-
 // sane replaces what cannot be by what can: absurd gauges by bounds, NaN by 0.
 func sane(o Observation) Observation {
 	g := &o.Gauges
-	for _, v := range [...]*int{&g.Limit, &g.Max, &g.Min, &g.InUse, &g.Idle, &g.Queued, &g.Connecting, &g.Budget, &g.Peak, &g.Pinned} {
+	for _, v := range [...]*int{&g.Limit, &g.Max, &g.Min, &g.InUse, &g.Idle, &g.Queued, &g.Connecting, &g.Budget, &g.Peak, &g.Room, &g.Pinned} {
 		*v = min(max(*v, 0), math.MaxInt32)
 	}
 	g.Max = max(g.Max, 1)

@@ -74,6 +74,13 @@ func (p *plant) lookNow() {
 		p.look.next = min(p.look.next, max(int64(soon), int64(time.Millisecond)))
 	}
 	g := p.pool.newest()
+	if to.Max > g.max && to.Max <= g.room && to.Min == g.min {
+		if p.err = p.sane(to); p.err != nil {
+			return
+		}
+		g.max = to.Max
+		p.tally.resized(p.now, g.max)
+	}
 	if (to.Max != g.max || to.Min != g.min) && p.now >= p.swap.retryAt {
 		if p.err = p.sane(to); p.err == nil {
 			p.startSwap(to) // the next look is set at its end
@@ -121,7 +128,7 @@ func (p *plant) observe() controller.Observation {
 		},
 		Gauges: controller.Gauges{
 			Limit: g.limit, Max: size.max, Min: size.min,
-			InUse: g.inUse, Idle: idle, Queued: g.queued, Connecting: p.pool.dialling,
+			Room: size.room, InUse: g.inUse, Idle: idle, Queued: g.queued, Connecting: p.pool.dialling,
 			Budget: p.cfg.Pool.Budget, Peak: max(g.peak, g.inUse+g.queued), Pinned: p.pinned(),
 		},
 		WaitP99: g.waits.quantile(g.granted-g.grantedAtLook-g.waits.n, 0.99),

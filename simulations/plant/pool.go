@@ -19,6 +19,7 @@ type pool struct {
 // generation is one pgxpool.Pool under the façade.
 type generation struct {
 	max, min int
+	room     int     // MaxConns of the pgxpool: max can grow to this without a swap
 	total    int     // connections, those being dialled included
 	held     int     // by requests
 	idle     []int32 // connections; the one used last is at the end and used first, as in puddle
@@ -68,7 +69,7 @@ func (p *plant) openPool(s Setting) error {
 	p.gate.head, p.gate.tail = -1, -1
 	p.gate.lastWake = -never
 	p.gate.limit = s.Limit
-	p.pool.gens = []*generation{{max: s.Max, min: s.Min}}
+	p.pool.gens = []*generation{p.generation(s)}
 	p.tally.moved(0, s.Limit, s.Max)
 	if p.cfg.Pool.Plain {
 		p.openMin()
@@ -76,6 +77,15 @@ func (p *plant) openPool(s Setting) error {
 		p.startWarming(nil, p.pool.newest(), s.Min)
 	}
 	return nil
+}
+
+// generation is a new one of that size.
+func (p *plant) generation(s Setting) *generation {
+	g := &generation{max: s.Max, min: s.Min, room: s.Max}
+	if !p.cfg.Pool.Plain {
+		g.room = p.cfg.Pool.Budget
+	}
+	return g
 }
 
 // openMin dials what a pgxpool lacks of its min, all at once.
@@ -104,7 +114,7 @@ func (p *plant) openFor(r int32) {
 		}
 	}
 	g := p.pool.newest()
-	if g.total >= g.max || p.pool.open >= p.cfg.Pool.Budget {
+	if g.total >= g.room || p.pool.open >= p.cfg.Pool.Budget {
 		q.state = stranded
 		p.pool.stranded = append(p.pool.stranded, r)
 		return

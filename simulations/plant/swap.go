@@ -62,7 +62,7 @@ func (p *plant) check() {
 	s.draining = nil
 	s.phase = checking
 	p.timers.set(timerSwap, p.now+int64(p.cfg.Pool.SwapTimeout))
-	s.old, s.next, s.closing, s.dialled = p.pool.current(), &generation{max: s.target.Max, min: s.target.Min}, -1, -1
+	s.old, s.next, s.closing, s.dialled = p.pool.current(), p.generation(s.target), -1, -1
 	if p.pool.open < p.cfg.Pool.Budget {
 		s.step = forDial
 		s.dialled = p.dial(s.next, forWarming)

@@ -56,6 +56,9 @@ func (a *Auto) Look(o controller.Observation) (plant.Setting, time.Duration) {
 	case d.Swap:
 		now = plant.Setting{Limit: d.Limit, Max: d.Max, Min: d.Min}
 	default:
+		if d.Max > now.Max && d.Max <= o.Gauges.Room {
+			now.Max = d.Max
+		}
 		now.Limit = min(d.Limit, now.Max)
 	}
 	return now, next
