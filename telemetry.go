@@ -15,6 +15,7 @@ import (
 // How long a reading of the world beside the pool serves.
 const (
 	activityEvery  = time.Second      // costs the server 0.2–0.8 ms
+	activitySoon   = time.Second / 5  // while the controller looks ten times a second, because it learns
 	activityServes = 5 * time.Second  // older than this is blindness
 	factsEvery     = 5 * time.Minute  // the inventory changes by index builds, not by queries
 	factsRetry     = 15 * time.Second // after a failure
@@ -50,6 +51,7 @@ type world struct {
 	err        error // of the last read of the server; nil after a good one
 
 	host      host.Reading
+	hostAt    time.Time // zero: never
 	hostOK    bool
 	sharedBox bool
 	sharedWhy string
@@ -74,12 +76,16 @@ func (t *telemetry) open() *pgstat.Reader {
 }
 
 // refresh starts a round of reading if one is due and none is under way, and
-// returns what is known now.
-func (t *telemetry) refresh(ctx context.Context) world {
+// returns what is known now. pace is the time between two looks.
+func (t *telemetry) refresh(ctx context.Context, pace time.Duration) world {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
-	if !t.busy && now.Sub(t.seen.activityAt) >= activityEvery {
+	every := activityEvery
+	if pace <= activitySoon/2 {
+		every = activitySoon
+	}
+	if !t.busy && now.Sub(t.seen.activityAt) >= every {
 		t.busy = true
 		t.running.Go(func() { t.read(ctx) })
 	}
@@ -114,7 +120,10 @@ func (t *telemetry) look(ctx context.Context, reader *pgstat.Reader, w *world) {
 			t.pool.log.Error("reading the server failed", "panic", r)
 		}
 	}()
-	countError(ctx, &t.hostErrors, t.readHost(ctx, w))
+	if time.Since(w.hostAt) >= activityEvery {
+		w.hostAt = time.Now()
+		countError(ctx, &t.hostErrors, t.readHost(ctx, w))
+	}
 	before, _, _ := t.pool.budget.snapshot()
 	activity, err := reader.Read(ctx)
 	after, _, _ := t.pool.budget.snapshot()
@@ -225,7 +234,7 @@ func (t *telemetry) move(ctx context.Context) {
 	t.mu.Lock()
 	old := t.reader
 	t.reader = t.open()
-	t.seen = world{host: t.seen.host, hostOK: t.seen.hostOK}
+	t.seen = world{host: t.seen.host, hostAt: t.seen.hostAt, hostOK: t.seen.hostOK}
 	t.mu.Unlock()
 	_ = old.Close(ctx)
 }

@@ -27,7 +27,8 @@ type tuner struct {
 	state     controller.State
 	frozen    atomic.Bool
 	kick      chan struct{}
-	calm      atomic.Bool // the knee is known: a queue is no news
+	calm      atomic.Bool   // the knee is known: a queue is no news
+	pace      time.Duration // from the last look to the next
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 
@@ -145,7 +146,7 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	if t.pool.cfg.Manual || t.broken {
 		return next
 	}
-	w := t.telemetry.refresh(ctx)
+	w := t.telemetry.refresh(ctx, t.pace)
 	if t.pool.closed() { // meanwhile
 		return next
 	}
@@ -170,6 +171,7 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	if d.Next > 0 {
 		next = min(next, d.Next)
 	}
+	t.pace = next
 	return next
 }
 

@@ -144,6 +144,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 // file keeps the trial that is done and goes on.
 func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers float64, est model.Estimate) (m move) {
 	l.Noise.learn(l.Current)
+	l.Current.Crowd = est.Crowd
 	l.endTurns()
 	if l.Resumed {
 		l.Resumed = false

@@ -173,6 +173,12 @@ const (
 	// and 2 connections it does by 0.4.
 	openSlope = 0.6
 
+	// Where so many backends compute, or want to, for each core at a limit, the cores are
+	// idle for 5 % and 1 % of the time, on two cores, if the callers of the rest come
+	// back at random; less on more cores. That is all that a higher limit could give.
+	busyCores = 2.0
+	fullCores = 3.0
+
 	farBeyond = 4 // times the prior, with the cores busy twice over, a limit is oversized beyond doubt
 
 	// resumeWithin is how long the trials of an unfinished episode serve: the
@@ -237,7 +243,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, 
 		return move{soon: fastLook}
 	}
 	m := l.begin(at, limit, low)
-	if n := beyondPrior(est.Prior); est.Prior > 0 && est.Crowded && limit >= farBeyond*est.Prior && n >= low {
+	if n := beyondPrior(est.Prior); est.Prior > 0 && est.Crowded() && limit >= farBeyond*est.Prior && n >= low {
 		m = l.try(at, n, est.Service, sizing.Learning) // the limit in force needs no measuring, it needs to go
 	}
 	return m

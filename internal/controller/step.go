@@ -180,7 +180,9 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	if usable {
 		e.Saturated = w.saturated
 	}
-	e.Crowded = s.Server.Cores > 0 && s.Computing >= 2*float64(s.Server.Cores)
+	if s.Server.Cores > 0 {
+		e.Crowd = s.Computing / float64(s.Server.Cores)
+	}
 	e.Prior = sizing.Prior(s.Server.Cores, s.Computing, s.Waiting)
 	return e
 }
@@ -270,6 +272,7 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	if m.reason == sizing.CapacityChanged || m.forget { // what the ups and downs showed was another load's
 		s.Occupancy.Forget()
 		s.Holds = Holds{}
+		s.Censuses = 0 // what the backends did before says nothing of it
 		s.Learn.CrowdEvery = 0
 	}
 	d.Next = m.soon

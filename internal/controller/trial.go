@@ -12,6 +12,7 @@ type Trial struct {
 	Completions float64
 	InUse       float64 // integral of in use, connection seconds
 	Looks       int
+	Crowd       float64 // backends that computed, or wanted to, for each core at its end; 0: unknown
 	Paired      bool    // relative to another limit, in turns with it
 	SumXX       float64 // sum over looks of (completions in the look)²/its seconds
 	Service     float64 // sum of the service times, s
@@ -96,6 +97,7 @@ func (t *Trial) join(other *Trial) {
 	t.Service += other.Service
 	t.ServiceSq += other.ServiceSq
 	t.Paired = t.Paired || other.Paired
+	t.Crowd = math.Max(t.Crowd, other.Crowd)
 }
 
 // times is the trial with so many times its evidence.

@@ -38,9 +38,13 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		m.reason = sizing.CapacityChanged
 		return m
 	}
+	soon := watchLook
+	if l.Far > 0 { // there may be something to see: what the backends do too
+		soon = fastLook
+	}
 	l.Window.add(w)
 	if l.Window.Seconds < 0.45 || l.Window.Completions < 30 && l.Window.Seconds < 5 {
-		return move{soon: watchLook}
+		return move{soon: soon}
 	}
 	t := l.Window
 	l.Window = Trial{}
@@ -54,7 +58,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		return m
 	}
 	if l.Grows = l.growing(at, callers); at < l.VerifyAt && !l.Grows {
-		return move{soon: watchLook}
+		return move{soon: soon}
 	}
 	return l.verify(at, t, limit, verifyStep, low, high, est)
 }

@@ -12,6 +12,7 @@ import (
 // five seconds counts as out of sight.
 const (
 	readEvery  = second
+	readSoon   = second / 5 // while the tuner looks ten times a second
 	readServes = 5 * second
 	wakeEvery  = second / 10
 )
@@ -168,7 +169,11 @@ func (p *plant) census(idle int) (*controller.Server, *controller.Host) {
 	if l.readAt >= 0 && l.readAt < p.now {
 		l.seen, l.seenAt, l.readAt = l.read, l.readAt, -1
 	}
-	if !p.down && l.readAt < 0 && (l.seenAt < 0 || p.now-l.seenAt >= readEvery) {
+	every := int64(readEvery)
+	if l.next <= readSoon/2 {
+		every = readSoon
+	}
+	if !p.down && l.readAt < 0 && (l.seenAt < 0 || p.now-l.seenAt >= every) {
 		l.readAt = p.now
 		l.read = controller.Server{
 			Ours: controller.Backends{
