@@ -27,6 +27,7 @@ func (l *Learner) begin(at time.Duration, limit, low int) move {
 	}
 	l.Current, l.Most, l.Turns = Trial{N: limit}, 0, Turns{}
 	l.From, l.Moved, l.BackAt, l.Left = at, at, at, 0
+	l.Short, l.Here = Shortfall{}, Trial{}
 	return move{limit: limit, reason: sizing.Learning, soon: fastLook}
 }
 
@@ -51,6 +52,7 @@ func (l *Learner) try(at time.Duration, n int, service time.Duration, reason siz
 	l.Current, l.Lull, l.Asking, l.Most, l.Again, l.All = Trial{N: n}, Trial{}, 0, 0, false, false
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
+	l.Short, l.Here = Shortfall{}, Trial{}
 	l.takeTurns(service)
 	return move{limit: n, reason: reason, soon: fastLook}
 }
@@ -117,6 +119,9 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	}
 	if w.inUse < 0.85*float64(n) && at < l.From+settleMost {
 		return stay // still filling up, or still dialling
+	}
+	if l.fallsShort(n, w) {
+		return l.interrupted(cfg, at, n, low, high, callers, est)
 	}
 	if l.Turns.Rival.N == 0 {
 		l.Current.add(w)

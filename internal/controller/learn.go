@@ -69,6 +69,8 @@ type Learner struct {
 	Came           float64       // arrivals since then
 	Served         Trial         // what came back since then
 	IdleFor        time.Duration // time without saturation within the current trial
+	Here           Trial         // what was counted at the limit in force since it was
+	Short          Shortfall     // of that, against what the trials before promised
 	Lull           Trial         // what came back meanwhile
 	Asking         float64       // callers, in use and queued, as the current trial began; 0: not looked yet
 	Most           int           // the most of them at once since then
