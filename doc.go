@@ -13,8 +13,8 @@
 // Two things. The limit is how many connections are in use at once. It moves in
 // microseconds and costs nothing, so it follows the load and is moved a little
 // on purpose to learn what the server rewards. The size is max and min of the
-// pgxpool.Pool underneath, a generation. It changes rarely, because only a
-// hot-swap can change it: the next generation is built and checked, callers use
+// pgxpool.Pool underneath, a generation. A higher max is granted in place. All else
+// takes a hot-swap, and is rare: the next generation is built and checked, callers use
 // both while connections move over one by one, and the old one drains. No query
 // fails, waits for a swap or runs twice because of it, and the server
 // connections of all generations together never exceed the budget.

@@ -105,6 +105,10 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	if at-l.BackAt > max(stallLeast, stallServices*est.Service) {
 		return l.stalled(at, low, high)
 	}
+	if l.Trials > 0 && dialShare*w.dialling > n && at < l.Moved+dialMost {
+		l.Left = float64(n) // a new backend has everything to load and to plan: its first request is no measure either
+		return stay
+	}
 	if l.Left > 0 && at < l.Moved+turnoverMost {
 		l.Left -= float64(w.Completions)
 		if l.Left > 0 {
@@ -122,6 +126,10 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	}
 	if l.fallsShort(n, w) {
 		return l.interrupted(cfg, at, n, low, high, callers, est)
+	}
+	if !l.Turns.Theirs {
+		l.Current.Crowd += est.Crowd
+		l.Current.CrowdLooks++
 	}
 	if l.Turns.Rival.N == 0 {
 		l.Current.add(w)
@@ -149,7 +157,6 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 // file keeps the trial that is done and goes on.
 func (l *Learner) file(cfg Config, at time.Duration, low, high int, callers float64, est model.Estimate) (m move) {
 	l.Noise.learn(l.Current)
-	l.Current.Crowd = est.Crowd
 	l.endTurns()
 	if l.Resumed {
 		l.Resumed = false

@@ -206,6 +206,10 @@ const (
 	// seconds what that limit gave, and of those that are let in together the short ones
 	// come back first.
 	turnoverMost = 10 * time.Second
+	// While more than one connection of dialShare is being opened, which takes the
+	// server's CPU and its time, a limit does not show what it serves.
+	dialShare = 8
+	dialMost  = 3 * time.Second
 )
 
 // move is what the learner wants after a look.

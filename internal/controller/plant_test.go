@@ -50,6 +50,11 @@ type plant struct {
 
 	at         time.Duration
 	limit, max int
+	min, room  int
+	dial       time.Duration // until new connections are open
+	opened     int           // the highest limit yet
+	opening    int           // of them
+	openedAt   time.Duration
 	c          controller.Counters
 	moves      int
 	swaps      int
@@ -77,9 +82,14 @@ func (p *plant) run(cfg controller.Config, s controller.State, d time.Duration, 
 		}
 		if dec.Swap {
 			p.swaps++
+			p.max, p.min = dec.Max, dec.Min
+		} else if dec.Max <= p.room {
 			p.max = dec.Max
 		}
 		p.limit = min(dec.Limit, p.max)
+		if p.limit > p.opened {
+			p.opening, p.opened, p.openedAt = p.limit-p.opened, p.limit, p.at+p.dial
+		}
 		next := cfg.Interval
 		if dec.Next > 0 {
 			next = min(next, dec.Next)
@@ -94,7 +104,15 @@ func (p *plant) observe() controller.Observation {
 	inUse, peak := min(p.limit, p.callers), max(p.peak, p.callers)
 	p.peak = 0
 	return controller.Observation{At: p.at, Counters: p.c, Server: &server, Gauges: controller.Gauges{
-		Limit: p.limit, Max: p.max, InUse: inUse, Idle: p.limit - inUse, Queued: p.callers - inUse, Budget: 500, Peak: peak}}
+		Limit: p.limit, Max: p.max, Min: p.min, Room: p.room, InUse: inUse, Idle: p.limit - inUse, Connecting: p.dialling(), Queued: p.callers - inUse, Budget: 500, Peak: peak}}
+}
+
+// dialling is how many connections are being opened.
+func (p *plant) dialling() int {
+	if p.at < p.openedAt {
+		return p.opening
+	}
+	return 0
 }
 
 func (p *plant) advance(dt time.Duration) {

@@ -206,7 +206,7 @@ func (l *Learner) openBelow(low int, bestX float64) bool {
 // below proves no gain at the top; what lies between is measured first.
 func (l *Learner) openAbove(high, best int) bool {
 	top := &l.Measured[l.Trials-1]
-	if top.N >= high || top.Crowd >= fullCores {
+	if top.N >= high || top.crowd() >= fullCores {
 		return false
 	}
 	if l.Trials == 1 {
@@ -221,7 +221,7 @@ func (l *Learner) openAbove(high, best int) bool {
 // were nearly always busy there, half as much again, because every connection has to be
 // opened and few can be of use.
 func stepAbove(top *Trial) int {
-	if top.Crowd >= busyCores {
+	if top.crowd() >= busyCores {
 		return top.N + (top.N+1)/2
 	}
 	return 2 * top.N
@@ -265,7 +265,7 @@ func (l *Learner) forAll(o model.Objective, callers, high int) int {
 // too shortly for that: throughput may still rise within three standard errors.
 func (l *Learner) doubtAbove(high int) bool {
 	top := &l.Measured[l.Trials-1]
-	if l.Trials < 2 || top.N >= high || top.Crowd >= fullCores || (top.Seconds >= confirmed || top.Paired) && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
+	if l.Trials < 2 || top.N >= high || top.crowd() >= fullCores || (top.Seconds >= confirmed || top.Paired) && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
 		return false
 	}
 	below := &l.Measured[l.Trials-2]

@@ -55,6 +55,7 @@ type State struct {
 type window struct {
 	model.Window
 	inUse     float64 // mean connections in use
+	dialling  int     // connections that were being opened at its end
 	saturated float64 // share of the time in which somebody queued, 0–1
 	waited    float64 // share of the granted that had to queue, 0–1
 }

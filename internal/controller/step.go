@@ -41,6 +41,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	// Observe: what happened since the last look.
 	w, usable := between(cfg, o.At, s.Counters, o.Counters, o.Gauges.Peak, o.Gauges.Limit, s.At)
 	usable = usable && !first
+	w.dialling = o.Gauges.Connecting
 	// A limit that was just moved makes levels of its own, filling up or draining;
 	// a queue that stays makes a single one.
 	if usable && s.Limit == s.LimitBefore && s.Learn.saturatedFor(s.At) < steadyQueue && w.ServiceTime >= time.Duration(w.Completions)*shortestQuery {

@@ -12,7 +12,8 @@ type Trial struct {
 	Completions float64
 	InUse       float64 // integral of in use, connection seconds
 	Looks       int
-	Crowd       float64 // backends that computed, or wanted to, for each core at its end; 0: unknown
+	Crowd       float64 // sum over CrowdLooks of the backends that computed, or wanted to, for each core
+	CrowdLooks  float64
 	Paired      bool    // relative to another limit, in turns with it
 	SumXX       float64 // sum over looks of (completions in the look)²/its seconds
 	Service     float64 // sum of the service times, s
@@ -68,6 +69,9 @@ func (t *Trial) rate() float64 {
 	return t.Completions / t.Seconds
 }
 
+// crowd is how many backends computed, or wanted to, for each core; 0: unknown.
+func (t *Trial) crowd() float64 { return t.Crowd / math.Max(t.CrowdLooks, 1) }
+
 // concurrency is how many connections were in use on the average.
 func (t *Trial) concurrency() float64 {
 	if t.Seconds <= 0 {
@@ -97,7 +101,8 @@ func (t *Trial) join(other *Trial) {
 	t.Service += other.Service
 	t.ServiceSq += other.ServiceSq
 	t.Paired = t.Paired || other.Paired
-	t.Crowd = math.Max(t.Crowd, other.Crowd)
+	t.Crowd += other.Crowd
+	t.CrowdLooks += other.CrowdLooks
 }
 
 // times is the trial with so many times its evidence.
