@@ -77,6 +77,9 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 			return
 		}
 	}
+	if s.RaisedAt > 0 && o.At-s.RaisedAt < raiseEvery && s.mostCompute() {
+		return // a queue that stays is learned from; raised too fast, it moves into the server and is not seen
+	}
 	opened := d.Limit - d.Limit/4
 	if d.Limit == s.RaisedTo {
 		opened = s.RaisedFrom + 1
@@ -92,7 +95,7 @@ func (s *State) follow(w window, est model.Estimate, o Observation, high int, d 
 	}
 	want := min(max(est.Wanted, o.Gauges.Peak), 2*d.Limit, high, s.Learn.notWorse(o.At))
 	if want == high && want > d.Limit || 2*want >= 3*d.Limit {
-		s.RaisedFrom, s.RaisedTo = d.Limit, want
+		s.RaisedFrom, s.RaisedTo, s.RaisedAt = d.Limit, want, o.At
 		d.Limit, d.Reason = want, sizing.DemandRose
 	}
 }
@@ -107,10 +110,17 @@ func (s *State) gained(opened int) bool {
 // connections wait, as much where they share cores, by two standard errors of burstLeft.
 const raiseGains = 1.2
 
+// raiseEvery is how long the raises for bursts are apart where backends compute: several
+// times what an episode needs to begin.
+const raiseEvery = 2 * time.Second
+
 // onlyCompute tells whether the cores of the server are known, and nearly all of the
 // backends at work compute: see spare.go for those that wait.
-func (s *State) onlyCompute() bool {
-	return s.Server.Cores > 0 && s.Computing >= 1 && s.Computing >= spareCompute*(s.Computing+s.Waiting)
+func (s *State) onlyCompute() bool { return s.Server.Cores > 0 && s.mostCompute() }
+
+// mostCompute is the same where the cores may be unknown.
+func (s *State) mostCompute() bool {
+	return s.Computing >= 1 && s.Computing >= spareCompute*(s.Computing+s.Waiting)
 }
 
 // longHolds is how many windows with waiting callers it takes in a row to believe in

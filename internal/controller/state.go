@@ -25,6 +25,7 @@ type State struct {
 	NaturalUpper int           // the upper end of that knee; 0: nothing was learned since to judge it by
 	NaturalEvery time.Duration // from move to move
 	// The last raise for a burst: from where to where.
+	RaisedAt             time.Duration
 	RaisedFrom, RaisedTo int
 	LongHolds            int // windows in a row in which connections were held for longer than the knee explains
 

@@ -21,6 +21,20 @@ func TestASwapCostsConnects(t *testing.T) {
 	}
 }
 
+// A higher max within the room of the generation costs what it adds; with another min it
+// is a swap.
+func TestAHigherMaxCostsNoReconnects(t *testing.T) {
+	cfg := plant.Config{Seed: 1, Duration: 20 * time.Second, Closed: []plant.Closed{{Callers: 30}}, Pool: plant.Pool{Budget: 20}}
+	grown := run(t, cfg, nil, &script{settings: []plant.Setting{{Limit: 10, Max: 10}, {Limit: 10, Max: 10}, {Limit: 20, Max: 20}}})
+	if grown.Swaps != 0 || grown.Connects != 20 {
+		t.Errorf("%d swaps and %d connects, want none and 20", grown.Swaps, grown.Connects)
+	}
+	swapped := run(t, cfg, nil, &script{settings: []plant.Setting{{Limit: 10, Max: 10}, {Limit: 10, Max: 10}, {Limit: 20, Max: 20, Min: 5}}})
+	if swapped.Swaps != 1 || swapped.Connects < 25 {
+		t.Errorf("%d swaps and %d connects, want one and those of before once more", swapped.Swaps, swapped.Connects)
+	}
+}
+
 func TestValidateNamesTheBrokenBound(t *testing.T) {
 	cfg := plant.Config{Server: plant.Server{Sigma: 2}, Arrivals: []plant.Arrivals{{CV: -1}}}
 	err := cfg.Validate()
