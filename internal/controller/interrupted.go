@@ -30,9 +30,12 @@ func (l *Learner) fallsShort(n int, w window) bool {
 	if l.Verify || l.Made > 0 || l.Recalled > 0 {
 		return false
 	}
-	s := &l.Short
+	s, promised := &l.Short, l.promised(n)
+	if promised == 0 {
+		return false // nothing is known up here
+	}
 	s.Seconds += w.Elapsed.Seconds()
-	s.Promised += l.promised(n) * w.Elapsed.Seconds()
+	s.Promised += promised * w.Elapsed.Seconds()
 	s.Came += float64(w.Completions)
 	if beyondWander*s.Came >= s.Promised {
 		*s = Shortfall{}
