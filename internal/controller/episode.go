@@ -147,7 +147,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	if l.Current.Completions == 0 {
 		return l.stalled(at, low, high)
 	}
-	if l.Recalled > 0 && !l.Again && !l.Memories[l.Recalled-1].agrees(&l.Current) {
+	if l.Recalled > 0 && !l.Again && !l.agrees(&l.Memories[l.Recalled-1], &l.Current) {
 		l.Again, l.Current = true, Trial{N: l.Current.N} // many who are let in at once start in step
 		return stay
 	}

@@ -21,6 +21,10 @@ const (
 	// be one load's: noise of a short trial and slow drift of the machine are
 	// within 25 %, other queries seldom are.
 	sameLoad = 1.25
+	// wanderLoad is the same on a machine whose speed wanders: there the trials of one
+	// moment are that far from those of another, or from the mean speed at which they
+	// are kept.
+	wanderLoad = 1.6
 )
 
 // Memory is what an episode learned of one kind of load.
@@ -100,13 +104,21 @@ func (l *Learner) resembles(m *Memory) bool {
 			n++
 		}
 	}
-	return n > 0 && sum <= float64(n)*math.Log(sameLoad)
+	return n > 0 && sum <= float64(n)*l.alike()
+}
+
+// alike is how far apart two throughputs may be and still be one load's, as a log ratio.
+func (l *Learner) alike() float64 {
+	if l.Wanders {
+		return math.Log(wanderLoad)
+	}
+	return math.Log(sameLoad)
 }
 
 // recall is the index of the remembered load whose throughput at a trial's limit
 // is the nearest to it, −1 when none is near, or its limit is outside the walls.
 func (l *Learner) recall(t Trial, low, high int) int {
-	found, least := -1, math.Log(sameLoad)
+	found, least := -1, l.alike()
 	for i := range l.Memories {
 		m := &l.Memories[i]
 		if m.Trials == 0 || m.Knee.N < low || m.Knee.N > high {
@@ -132,15 +144,15 @@ func (l *Learner) recall(t Trial, low, high int) int {
 }
 
 // agrees tells whether a trial at the remembered limit is of the load remembered.
-func (m *Memory) agrees(now *Trial) bool {
-	return math.Abs(math.Log(now.rate()/m.BestX)) < math.Log(sameLoad)
+func (l *Learner) agrees(m *Memory, now *Trial) bool {
+	return math.Abs(math.Log(now.rate()/m.BestX)) < l.alike()
 }
 
 // adopt ends an episode at the limit remembered for this load, whose throughput
 // was just measured, if that agrees; ok is false otherwise. What the limit in
 // force gives is taken from now, what the others give, from then, in proportion.
 func (l *Learner) adopt(at time.Duration, m *Memory, now Trial) (mv move, ok bool) {
-	if !m.agrees(&now) {
+	if !l.agrees(m, &now) {
 		return move{}, false
 	}
 	scale := now.rate() / m.BestX
