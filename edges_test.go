@@ -256,7 +256,7 @@ func TestALongIntervalIsNotBlindness(t *testing.T) {
 		eyes.mu.Lock()
 		eyes.busy, eyes.seen.activityAt = true, time.Now().Add(-age) // nothing newer comes meanwhile
 		eyes.mu.Unlock()
-		if w := eyes.refresh(t.Context(), time.Second); w.activityAt.IsZero() != blind {
+		if w := eyes.refresh(t.Context(), false); w.activityAt.IsZero() != blind {
 			t.Errorf("after %s: blind %t", age, w.activityAt.IsZero())
 		}
 	}

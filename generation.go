@@ -14,10 +14,10 @@ import (
 	"github.com/pgautotune/autotune/internal/pgstat"
 )
 
-// Size is the size of the pool underneath: the two numbers that pgxpool fixes when it
-// is made, in connections.
+// Size is the size of the pool underneath, in connections. pgxpool fixes both numbers
+// when it is made; a higher max is granted here as far as there is room.
 type Size struct {
-	Max int // MaxConns, at least 1
+	Max int // most connections, at least 1
 	Min int // MinConns, 0 to Max
 }
 
@@ -28,7 +28,9 @@ type generation struct {
 	pool *pgxpool.Pool
 	room int // MaxConns of pool: max can grow to this without a swap
 	min  int
-	max  atomic.Int64 // what the pool allows; the limit keeps callers within it
+	max  atomic.Int64 // what the pool allows; see full
+
+	ready atomic.Bool // pool is set
 
 	// inflight counts the callers inside pool.Acquire. A generation is closed
 	// only when it is 0, because Close makes a running Acquire fail.
@@ -66,6 +68,9 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 				return puddle.ErrClosedPool
 			}
 			return errRetired
+		}
+		if gen.full() {
+			return errFull
 		}
 		if !p.budget.hasRoom() {
 			return errNoBudget // before the user's hook fetches a token for nothing
@@ -109,23 +114,38 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 		return nil, fmt.Errorf("autotune: building a pool of max %d: %w", size.Max, err)
 	}
 	gen.pool = pool
+	gen.ready.Store(true)
 	p.gensMu.Lock()
 	p.alive = append(p.alive, gen)
 	p.gensMu.Unlock()
 	return gen, nil
 }
 
-// room is the MaxConns of a generation of that size. An unused part of it costs nothing:
-// who opens a connection has a permit of the gate, and there are no more of these than
-// max; and it saves a swap, which reconnects everything, when max grows. Idle
-// connections that are asked for are the exception: pgxpool opens them by itself, as
-// far as MaxConns goes.
+// room is the MaxConns of a generation of that size: more than its max, which saves a
+// swap, and with it reconnecting everything, when max grows. Not where it never does,
+// nor where pgxpool itself goes by MaxConns: it opens idle connections that are asked for
+// that far, and lets a hook refuse so many of them.
 func (p *Pool) room(template *pgxpool.Config, size Size) int {
-	if template.MinIdleConns > 0 || p.profile.fixedSize {
+	//lint:ignore SA1019 of users that have not moved on
+	refuses := template.PrepareConn != nil || template.BeforeAcquire != nil
+	if p.cfg.Manual || p.profile.fixedSize || template.MinIdleConns > 0 || refuses {
 		return size.Max
 	}
 	return min(p.cfg.Budget, max(size.Max, p.cfg.Ceiling))
 }
+
+// full tells whether the connection about to be opened is one more than max. Callers
+// stay within that by their permits, but for moments in which a connection has no
+// permit: one whose caller gave up while it was dialled, or that is held up by a hook on
+// its way back. pgxpool would let the next caller wait then, and so does who meets
+// errFull.
+func (g *generation) full() bool {
+	return g.ready.Load() && int64(g.pool.Stat().TotalConns()) > g.max.Load()
+}
+
+// errFull is met like a budget that is used up: whoever has a permit tries again as soon
+// as something comes free.
+var errFull = fmt.Errorf("autotune: the generation has as many connections as it may: %w", errNoBudget)
 
 // size is what the generation is allowed now.
 func (g *generation) size() Size { return Size{Max: int(g.max.Load()), Min: g.min} }

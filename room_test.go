@@ -1,19 +1,42 @@
 package autotune
 
 import (
+	"context"
+	"fmt"
+	"net"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/pgautotune/autotune/internal/await"
 	"github.com/pgautotune/autotune/internal/controller"
 	"github.com/pgautotune/autotune/internal/pgtest"
 	"github.com/pgautotune/autotune/internal/sizing"
 )
 
+// quiet is a tuned pool whose controller has had its first look, and has the next in a
+// minute.
+func quiet(t *testing.T, change func(*Config)) *Pool {
+	t.Helper()
+	p := opened(t, pgtest.DSN(t), func(c *Config) {
+		c.Manual, c.Interval = false, time.Minute
+		change(c)
+	})
+	await.Until(t, time.Minute, func() string {
+		if p.tuner.last.Load() == nil {
+			return "the controller has not looked"
+		}
+		return ""
+	})
+	return p
+}
+
 // TestAHigherMaxReconnectsNothing grows a pool of 2 to 6 while both of its connections are
 // held: four more are opened, and no other generation.
 func TestAHigherMaxReconnectsNothing(t *testing.T) {
-	p := opened(t, pgtest.DSN(t), func(c *Config) { c.Start, c.Ceiling, c.Manual = 2, 6, true })
+	p := quiet(t, func(c *Config) { c.Start, c.Ceiling = 2, 6 })
 	take := func(n int) (pids []uint32, conns []*pgxpool.Conn) {
 		for range n {
 			c, err := p.Acquire(t.Context())
@@ -53,10 +76,18 @@ func TestAHigherMaxReconnectsNothing(t *testing.T) {
 // Where the room does not suffice, a decision that grows in place is not carried out:
 // the pool underneath could not hold what is asked for.
 func TestNoMaxIsGrantedBeyondTheRoom(t *testing.T) {
-	p := opened(t, pgtest.DSN(t), func(c *Config) { c.Start, c.Ceiling, c.Manual, c.Pool.MinIdleConns = 2, 6, true, 1 })
-	if room := p.routes.Load().current.room; room != 2 {
-		t.Fatalf("with MinIdleConns the room is %d, want the max of 2", room)
+	for name, change := range map[string]func(*Config){
+		"Manual": func(c *Config) { c.Manual = true },
+		"PrepareConn": func(c *Config) {
+			c.Pool.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { return true, nil }
+		},
+	} {
+		p := opened(t, pgtest.DSN(t), func(c *Config) { c.Start, c.Ceiling, c.Manual = 2, 6, false; change(c) })
+		if room := p.routes.Load().current.room; room != 2 {
+			t.Errorf("with %s the room is %d, want the max of 2", name, room)
+		}
 	}
+	p := quiet(t, func(c *Config) { c.Start, c.Ceiling, c.Pool.MinIdleConns = 2, 6, 1 })
 	obs := Observation{Gauges: controller.Gauges{Limit: 2, Max: 2}}
 	p.tuner.act(t.Context(), obs, Decision{Action: controller.Grow, Reason: sizing.DemandRose, Limit: 5, Max: 6})
 	if s := p.Snapshot(); s.Size.Max != 2 || s.Limit != 2 {
@@ -65,5 +96,64 @@ func TestNoMaxIsGrantedBeyondTheRoom(t *testing.T) {
 	p.tuner.act(t.Context(), obs, Decision{Action: controller.Grow, Reason: sizing.DemandRose, Limit: 5, Max: 6, Swap: true})
 	if s := p.Snapshot(); s.Size.Max != 6 || s.Limit != 5 || s.Swaps != 1 {
 		t.Errorf("max %d, limit %d, %d swaps; want 6, 5, 1", s.Size.Max, s.Limit, s.Swaps)
+	}
+}
+
+// A caller gives up while its connection is dialled, and the dial goes on. It counts: the
+// next caller opens no second one, but gets that one.
+func TestADialThatWasGivenUpCountsUntilItEnds(t *testing.T) {
+	answer := make(chan struct{})
+	p := opened(t, pgtest.DSN(t), func(c *Config) {
+		c.Start, c.Ceiling, c.Manual, c.Interval = 1, 8, false, time.Minute
+		dial := c.Pool.ConnConfig.DialFunc
+		c.Pool.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			select {
+			case <-answer:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			return dial(ctx, network, address)
+		}
+	})
+	gen := p.routes.Load().current
+	if gen.room != 8 {
+		t.Fatalf("the room is %d; the test proves nothing", gen.room)
+	}
+	short, cancel := context.WithCancel(t.Context())
+	gaveUp := make(chan error, 1)
+	go func() {
+		_, err := p.Acquire(short)
+		gaveUp <- err
+	}()
+	await.Until(t, time.Minute, func() string {
+		if n := gen.pool.Stat().ConstructingConns(); n != 1 {
+			return fmt.Sprintf("%d connections are being opened", n)
+		}
+		return ""
+	})
+	cancel()
+	if err := <-gaveUp; err == nil {
+		t.Fatal("the caller that gave up got a connection")
+	}
+	got := make(chan error, 1)
+	go func() {
+		c, err := p.Acquire(t.Context())
+		if err == nil {
+			c.Release()
+		}
+		got <- err
+	}()
+	await.Until(t, time.Minute, func() string {
+		if p.retrying.Load() == 0 {
+			return "the next caller is not waiting"
+		}
+		return ""
+	})
+	close(answer)
+	if err := <-got; err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Snapshot(); s.Connects != 1 {
+		t.Errorf("%d connections were opened with a max of 1", s.Connects)
 	}
 }

@@ -36,8 +36,8 @@ func (p *Pool) swap(ctx context.Context, template *pgxpool.Config, size Size, li
 	}
 
 	// From here on nothing can fail. A lower limit goes first, because the new
-	// generation cannot serve more than its max; a higher one last, because the
-	// old one cannot serve more than its own: it lets the queue in at once, to
+	// generation serves no more than its max; a higher one last, because the
+	// old one serves no more than its own: it lets the queue in at once, to
 	// dial for itself.
 	lower := limit < int(p.gate.limit.Load())
 	if lower {

@@ -76,13 +76,13 @@ func (t *telemetry) open() *pgstat.Reader {
 }
 
 // refresh starts a round of reading if one is due and none is under way, and
-// returns what is known now. pace is the time between two looks.
-func (t *telemetry) refresh(ctx context.Context, pace time.Duration) world {
+// returns what is known now. keen is whether the controller looks fast, to learn.
+func (t *telemetry) refresh(ctx context.Context, keen bool) world {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
 	every := activityEvery
-	if pace <= activitySoon/2 {
+	if keen {
 		every = activitySoon
 	}
 	if !t.busy && now.Sub(t.seen.activityAt) >= every {
@@ -125,11 +125,12 @@ func (t *telemetry) look(ctx context.Context, reader *pgstat.Reader, w *world) {
 		countError(ctx, &t.hostErrors, t.readHost(ctx, w))
 	}
 	before, _, _ := t.pool.budget.snapshot()
+	began := time.Now()
 	activity, err := reader.Read(ctx)
 	after, _, _ := t.pool.budget.snapshot()
 	countError(ctx, &t.serverErrors, err)
 	if w.err = err; err == nil {
-		w.activity, w.activityAt, w.open = activity, time.Now(), max(before, after)
+		w.activity, w.activityAt, w.open = activity, began, max(before, after)
 		if !time.Now().Before(w.factsNext) {
 			t.readFacts(ctx, reader, w)
 		}

@@ -27,8 +27,8 @@ type tuner struct {
 	state     controller.State
 	frozen    atomic.Bool
 	kick      chan struct{}
-	calm      atomic.Bool   // the knee is known: a queue is no news
-	pace      time.Duration // from the last look to the next
+	calm      atomic.Bool // the knee is known: a queue is no news
+	keen      bool        // the last look asked for one so soon that it learns
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 
@@ -146,7 +146,7 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	if t.pool.cfg.Manual || t.broken {
 		return next
 	}
-	w := t.telemetry.refresh(ctx, t.pace)
+	w := t.telemetry.refresh(ctx, t.keen)
 	if t.pool.closed() { // meanwhile
 		return next
 	}
@@ -171,7 +171,7 @@ func (t *tuner) step(ctx context.Context) (next time.Duration) {
 	if d.Next > 0 {
 		next = min(next, d.Next)
 	}
-	t.pace = next
+	t.keen = d.Next > 0 && d.Next <= activitySoon/2
 	return next
 }
 
@@ -223,6 +223,9 @@ func (t *tuner) act(ctx context.Context, obs Observation, d Decision) {
 // explain logs a decision with the numbers behind it.
 func (t *tuner) explain(obs Observation, d Decision, sightErr error) {
 	log := t.pool.log.Debug
+	if d.Swap {
+		log = t.pool.log.Info
+	}
 	switch d.Action {
 	case controller.Grow, controller.Shrink:
 		if !d.Turn {

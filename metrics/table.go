@@ -44,7 +44,7 @@ const poolGroup = "Pool"
 var poolMetrics = []metric{
 	gauge(poolGroup, "autotune_limit_connections", "Most connections that may be in use at once.",
 		func(s *autotune.Snapshot) int { return s.Limit }),
-	gauge(poolGroup, "autotune_max_connections", "MaxConns of the pool underneath.",
+	gauge(poolGroup, "autotune_max_connections", "Most connections that the pool underneath is allowed.",
 		func(s *autotune.Snapshot) int { return s.Size.Max }).alias("db.client.connection.max"),
 	gauge(poolGroup, "autotune_min_connections", "MinConns of the pool underneath.",
 		func(s *autotune.Snapshot) int { return s.Size.Min }).alias("db.client.connection.idle.min"),

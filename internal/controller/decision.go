@@ -27,7 +27,7 @@ type Decision struct {
 	Reason sizing.Reason `json:"reason"`
 
 	Limit int `json:"limit"` // most connections in use at once, from now on
-	Max   int `json:"max"`   // MaxConns the pool shall have
+	Max   int `json:"max"`   // connections the pool shall be allowed
 	Min   int `json:"min"`   // MinConns the pool shall have
 
 	// Swap is true when Max or Min differ from the pool's and it has to be

@@ -27,7 +27,7 @@ func (l *Learner) begin(at time.Duration, limit, low int) move {
 	}
 	l.Current, l.Most, l.Turns = Trial{N: limit}, 0, Turns{}
 	l.From, l.Moved, l.BackAt, l.Left = at, at, at, 0
-	l.Short, l.Here = Shortfall{}, Trial{}
+	l.Short, l.Begun = Shortfall{}, at
 	return move{limit: limit, reason: sizing.Learning, soon: fastLook}
 }
 
@@ -52,7 +52,7 @@ func (l *Learner) try(at time.Duration, n int, service time.Duration, reason siz
 	l.Current, l.Lull, l.Asking, l.Most, l.Again, l.All = Trial{N: n}, Trial{}, 0, 0, false, false
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
-	l.Short, l.Here = Shortfall{}, Trial{}
+	l.Short, l.Begun = Shortfall{}, at
 	l.takeTurns(service)
 	return move{limit: n, reason: reason, soon: fastLook}
 }
@@ -105,7 +105,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	if at-l.BackAt > max(stallLeast, stallServices*est.Service) {
 		return l.stalled(at, low, high)
 	}
-	if l.Trials > 0 && dialShare*w.dialling > n && at < l.Moved+dialMost {
+	if l.Trials > 0 && w.dialling > 1 && dialShare*w.dialling > n && at < l.Begun+dialMost {
 		l.Left = float64(n) // a new backend has everything to load and to plan: its first request is no measure either
 		return stay
 	}
@@ -128,8 +128,8 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		return l.interrupted(cfg, at, n, low, high, callers, est)
 	}
 	if !l.Turns.Theirs {
-		l.Current.Crowd += est.Crowd
-		l.Current.CrowdLooks++
+		l.Current.Running += math.Min(est.Running, float64(n)) // the smoothed figure has something of the limit before
+		l.Current.Censuses++
 	}
 	if l.Turns.Rival.N == 0 {
 		l.Current.add(w)

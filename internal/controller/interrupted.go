@@ -16,6 +16,7 @@ type Shortfall struct {
 	Seconds  float64
 	Promised float64 // completions, at least
 	Came     float64
+	Here     Trial // of that, at the limit in force
 }
 
 const (
@@ -24,19 +25,20 @@ const (
 )
 
 // fallsShort tells whether so much less comes back at the limit in force than the trials
-// of the episode promise that no machine is the reason.
+// of the episode promise that no machine is the reason. Connections that are being opened
+// would be one.
 func (l *Learner) fallsShort(n int, w window) bool {
-	l.Here.add(w)
-	if l.Verify || l.Made > 0 || l.Recalled > 0 {
-		return false
-	}
 	s, promised := &l.Short, l.promised(n)
-	if promised == 0 {
-		return false // nothing is known up here
+	if l.Verify || l.Made > 0 || l.Recalled > 0 || w.dialling > 0 || promised == 0 {
+		return false
 	}
 	s.Seconds += w.Elapsed.Seconds()
 	s.Promised += promised * w.Elapsed.Seconds()
 	s.Came += float64(w.Completions)
+	if s.Here.N != n {
+		s.Here = Trial{N: n}
+	}
+	s.Here.add(w)
 	if beyondWander*s.Came >= s.Promised {
 		*s = Shortfall{}
 	}
@@ -56,7 +58,7 @@ func (l *Learner) promised(n int) (x float64) {
 
 // interrupted starts learning afresh, because the load has become another one.
 func (l *Learner) interrupted(cfg Config, at time.Duration, n, low, high int, callers float64, est model.Estimate) move {
-	base, seen := l.Base, l.Here
+	base, seen := l.Base, l.Short.Here
 	m := l.changed(cfg, at, seen, n, low, high, callers, est)
 	if l.Episode {
 		l.Base = base // the last good one

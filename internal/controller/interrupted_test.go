@@ -52,9 +52,9 @@ func TestAnInterruptedEpisodeBeginsAfresh(t *testing.T) {
 	l := turnsOf(2000)
 	l.Base = 100
 	for range 2 {
-		l.fallsShort(16, look(100))
+		l.fallsShort(8, look(100))
 	}
-	m := l.interrupted(Config{Floor: 1, Ceiling: 200, Budget: 200}, time.Minute, 16, 1, 200, 150, model.Estimate{Prior: 26})
+	m := l.interrupted(Config{Floor: 1, Ceiling: 200, Budget: 200}, time.Minute, 8, 1, 200, 150, model.Estimate{Prior: 26})
 	if !l.Episode || m.limit == 0 || l.at(8) != nil || l.Base != 100 {
 		t.Errorf("episode %t at %d, with the trial of 8 %v, back to %d; want a new one without it, back to 100", l.Episode, m.limit, l.at(8), l.Base)
 	}

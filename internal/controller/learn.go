@@ -33,6 +33,7 @@ type Learner struct {
 	Resumed   bool             // the episode goes on after that, and its first trial is a check
 	Shown     Shown            // by the ups and downs before
 	Walled    int              // no limit below this is allowed, at the last look
+	Cores     int              // of the server, then; 0: unknown
 	Low       int              // below this no limit seemed worth trying when the episode began
 	Trials    int              // limits measured in this episode
 	Measured  [maxTrials]Trial // in order of N
@@ -44,6 +45,7 @@ type Learner struct {
 	Pairs     Noise            // of the ratio of two turns
 	Counted   float64          // completions of the turns of this episode
 	Leveled   float64          // what they would have been at the speed of the first trial
+	Begun     time.Duration    // when the current trial began
 	From      time.Duration    // measuring starts: before it, the pool settles
 	Moved     time.Duration    // when the limit was moved for the current trial
 	Left      float64          // in use then, and not come back since
@@ -69,8 +71,7 @@ type Learner struct {
 	Came           float64       // arrivals since then
 	Served         Trial         // what came back since then
 	IdleFor        time.Duration // time without saturation within the current trial
-	Here           Trial         // what was counted at the limit in force since it was
-	Short          Shortfall     // of that, against what the trials before promised
+	Short          Shortfall     // of what is counted, against what the trials before promised
 	Lull           Trial         // what came back meanwhile
 	Asking         float64       // callers, in use and queued, as the current trial began; 0: not looked yet
 	Most           int           // the most of them at once since then
@@ -175,9 +176,9 @@ const (
 	// and 2 connections it does by 0.4.
 	openSlope = 0.6
 
-	// Where so many backends compute, or want to, for each core at a limit, the cores are
-	// idle for 5 % and 1 % of the time, on two cores, if the callers of the rest come
-	// back at random; less on more cores. That is all that a higher limit could give.
+	// Where so many backends are on a core, or ready to be, for each core at a limit, the
+	// cores are idle for 5 % and 1 % of the time, on two cores, if the callers of the rest
+	// come back at random; less on more cores. That is all that a higher limit could give.
 	busyCores = 2.0
 	fullCores = 3.0
 
@@ -206,8 +207,8 @@ const (
 	// seconds what that limit gave, and of those that are let in together the short ones
 	// come back first.
 	turnoverMost = 10 * time.Second
-	// While more than one connection of dialShare is being opened, which takes the
-	// server's CPU and its time, a limit does not show what it serves.
+	// While more than one connection of dialShare is being opened, and more than one at
+	// all, which takes the server's CPU and its time, a limit does not show what it serves.
 	dialShare = 8
 	dialMost  = 3 * time.Second
 )

@@ -71,7 +71,7 @@ type Gauges struct {
 	Budget     int `json:"budget"`     // most server connections all generations may hold
 	// Peak is the highest in use + queued since the last observation.
 	Peak int `json:"peak"`
-	// Room is what Max can grow to without a swap, at least Max; 0 where it cannot.
+	// Room is what Max can grow to without a swap; Max or less where it cannot.
 	Room int `json:"room,omitempty"`
 	// Pinned is how many of those in use have been held for a minute or longer: by a
 	// LISTEN, or a leader with its lock. They serve nobody else.

@@ -90,7 +90,7 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 		up = !down
 	}
 	if up {
-		return min(high, stepAbove(&top))
+		return min(high, l.stepAbove(&top))
 	}
 	if down {
 		if bottom.N >= farDown && !l.Relearns { // nothing is known of the curve
@@ -206,7 +206,7 @@ func (l *Learner) openBelow(low int, bestX float64) bool {
 // below proves no gain at the top; what lies between is measured first.
 func (l *Learner) openAbove(high, best int) bool {
 	top := &l.Measured[l.Trials-1]
-	if top.N >= high || top.crowd() >= fullCores {
+	if top.N >= high || top.busy(l.Cores) >= fullCores {
 		return false
 	}
 	if l.Trials == 1 {
@@ -220,8 +220,8 @@ func (l *Learner) openAbove(high, best int) bool {
 // stepAbove is the limit to try above the largest trial: its double, or where the cores
 // were nearly always busy there, half as much again, because every connection has to be
 // opened and few can be of use.
-func stepAbove(top *Trial) int {
-	if top.crowd() >= busyCores {
+func (l *Learner) stepAbove(top *Trial) int {
+	if top.busy(l.Cores) >= busyCores {
 		return top.N + (top.N+1)/2
 	}
 	return 2 * top.N
@@ -265,7 +265,7 @@ func (l *Learner) forAll(o model.Objective, callers, high int) int {
 // too shortly for that: throughput may still rise within three standard errors.
 func (l *Learner) doubtAbove(high int) bool {
 	top := &l.Measured[l.Trials-1]
-	if l.Trials < 2 || top.N >= high || top.crowd() >= fullCores || (top.Seconds >= confirmed || top.Paired) && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
+	if l.Trials < 2 || top.N >= high || top.busy(l.Cores) >= fullCores || (top.Seconds >= confirmed || top.Paired) && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
 		return false
 	}
 	below := &l.Measured[l.Trials-2]

@@ -77,18 +77,22 @@ func (s *State) shrink(o Observation, allowed sizing.Range, d *Decision) {
 	}
 }
 
-// minStale tells whether another min than the generation's, half of it or double, has
-// been right for so long that it is worth a swap.
+// minStale tells whether another min than the generation's has been right for so long
+// that it is worth a swap: half of it or double, or what the user or the profile asked for.
 func (s *State) minStale(cfg Config, o Observation, d *Decision) bool {
-	warm := s.warm(cfg, d)
-	if s.Learn.Episode || warm < 2*d.Min+minApart && d.Min < 2*warm+minApart {
+	warm, after := s.warm(cfg, d), staleMin
+	asked := d.Min < min(cfg.FloorMin, d.Max) || cfg.MinShare > 0 && warm != d.Min
+	if asked {
+		after = shrinkAfter
+	}
+	if s.Learn.Episode || !asked && warm < 2*d.Min+minApart && d.Min < 2*warm+minApart {
 		s.StaleSince = 0
 		return false
 	}
 	if s.StaleSince == 0 {
 		s.StaleSince = o.At
 	}
-	return o.At-s.StaleSince >= staleMin && o.Gauges.Queued == 0 && s.mayTidy(o)
+	return o.At-s.StaleSince >= after && o.Gauges.Queued == 0 && s.mayTidy(o)
 }
 
 // mayTidy tells whether the last swap is long enough ago for one that only saves

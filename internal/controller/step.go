@@ -139,8 +139,8 @@ func (s *State) see(o Observation) {
 }
 
 // censusWeight of one look: a census counts an instant, and three or four of them tell
-// the mix. There is a new one each second: at fast looks the newest alone counts, which
-// is of the load that is being learned.
+// the mix. Learning, there is a new one at every second look or third, so that what was
+// before half a second counts little; at rest, one at each look.
 const censusWeight = 0.3
 
 func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
@@ -184,6 +184,7 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	if s.Server.Cores > 0 {
 		e.Crowd = s.Computing / float64(s.Server.Cores)
 	}
+	e.Running = s.Running
 	e.Prior = sizing.Prior(s.Server.Cores, s.Computing, s.Waiting)
 	return e
 }
@@ -217,6 +218,7 @@ func (s *State) walls(cfg Config, o Observation) sizing.Walls {
 func (s *State) freeze(o Observation, d Decision) (State, Decision) {
 	d.Reason = sizing.Blind
 	d.Limit = s.takeBack(d)
+	s.StaleSince = 0
 	if o.At-s.SeenAt >= freezeAfter && d.Limit == o.Gauges.Limit {
 		d.Action = Freeze
 	}
@@ -247,7 +249,7 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	pinned := s.pinned(o, est)
 	walled := min(max(low+pinned, s.Learn.stuckBelow(o.At)), high)
 	low = max(walled, min(est.Least, high))
-	s.Learn.Walled = walled
+	s.Learn.Walled, s.Learn.Cores = walled, s.Server.Cores
 	if est.Least > 0 {
 		s.Learn.Shown = Shown{est.Least, est.Varied, est.Plateau, est.VariedPeak}
 	}

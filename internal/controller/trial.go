@@ -12,8 +12,8 @@ type Trial struct {
 	Completions float64
 	InUse       float64 // integral of in use, connection seconds
 	Looks       int
-	Crowd       float64 // sum over CrowdLooks of the backends that computed, or wanted to, for each core
-	CrowdLooks  float64
+	Running     float64 // sum over Censuses of the backends on a core, or ready to be
+	Censuses    float64
 	Paired      bool    // relative to another limit, in turns with it
 	SumXX       float64 // sum over looks of (completions in the look)²/its seconds
 	Service     float64 // sum of the service times, s
@@ -69,8 +69,13 @@ func (t *Trial) rate() float64 {
 	return t.Completions / t.Seconds
 }
 
-// crowd is how many backends computed, or wanted to, for each core; 0: unknown.
-func (t *Trial) crowd() float64 { return t.Crowd / math.Max(t.CrowdLooks, 1) }
+// busy is how many backends were on a core, or ready to be, for each of so many; 0: unknown.
+func (t *Trial) busy(cores int) float64 {
+	if t.Censuses == 0 || cores == 0 {
+		return 0
+	}
+	return t.Running / t.Censuses / float64(cores)
+}
 
 // concurrency is how many connections were in use on the average.
 func (t *Trial) concurrency() float64 {
@@ -101,8 +106,8 @@ func (t *Trial) join(other *Trial) {
 	t.Service += other.Service
 	t.ServiceSq += other.ServiceSq
 	t.Paired = t.Paired || other.Paired
-	t.Crowd += other.Crowd
-	t.CrowdLooks += other.CrowdLooks
+	t.Running += other.Running
+	t.Censuses += other.Censuses
 }
 
 // times is the trial with so many times its evidence.

@@ -135,7 +135,6 @@ func (l *Learner) turn(at time.Duration) move {
 	n := l.inForce()
 	l.Moved, l.BackAt, l.Left = at, at, float64(max(before, n))
 	l.From = at + turnLook
-	l.Here = Trial{}
 	return move{limit: n, reason: sizing.Learning, soon: turnLook, turn: true}
 }
 

@@ -25,6 +25,8 @@ type Estimate struct {
 	// Crowd is how many backends compute, or want to, for each core of the
 	// database; 0 when unknown.
 	Crowd float64 `json:"crowd,omitempty"`
+	// Running is how many backends are on a core, or ready to be.
+	Running float64 `json:"running,omitempty"`
 	// PeakThroughput is the highest counted throughput behind the knee, per second.
 	PeakThroughput float64 `json:"peak_throughput,omitempty"`
 	// KneeThroughput is that at the knee.

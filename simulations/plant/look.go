@@ -21,6 +21,7 @@ const (
 type looker struct {
 	waker  Waker
 	next   int64 // ns until the look after a swap
+	keen   bool  // the tuner asked for the next look so soon that it learns
 	kicked bool  // a queue asked for a look during a swap
 
 	inTx, atHome, lockWaits int
@@ -71,6 +72,7 @@ func (p *plant) lookNow() {
 	to, soon := p.tuner.Look(o)
 	p.tally.looks++
 	p.look.next = int64(p.cfg.Interval)
+	p.look.keen = soon > 0 && int64(soon) <= readSoon/2
 	if soon > 0 {
 		p.look.next = min(p.look.next, max(int64(soon), int64(time.Millisecond)))
 	}
@@ -170,7 +172,7 @@ func (p *plant) census(idle int) (*controller.Server, *controller.Host) {
 		l.seen, l.seenAt, l.readAt = l.read, l.readAt, -1
 	}
 	every := int64(readEvery)
-	if l.next <= readSoon/2 {
+	if l.keen {
 		every = readSoon
 	}
 	if !p.down && l.readAt < 0 && (l.seenAt < 0 || p.now-l.seenAt >= every) {
