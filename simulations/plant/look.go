@@ -83,6 +83,7 @@ func (p *plant) lookNow() {
 		}
 		g.max = to.Max
 		p.tally.resized(p.now, g.max)
+		p.poke()
 	}
 	if (to.Max != g.max || to.Min != g.min) && p.now >= p.swap.retryAt {
 		if p.err = p.sane(to); p.err == nil {

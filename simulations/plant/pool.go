@@ -19,7 +19,7 @@ type pool struct {
 // generation is one pgxpool.Pool under the façade.
 type generation struct {
 	max, min int
-	room     int     // MaxConns of the pgxpool: max can grow to this without a swap
+	room     int     // what max can grow to without a swap
 	total    int     // connections, those being dialled included
 	held     int     // by requests
 	idle     []int32 // connections; the one used last is at the end and used first, as in puddle
@@ -114,7 +114,7 @@ func (p *plant) openFor(r int32) {
 		}
 	}
 	g := p.pool.newest()
-	if g.total >= g.room || p.pool.open >= p.cfg.Pool.Budget {
+	if g.total >= g.max || p.pool.open >= p.cfg.Pool.Budget {
 		q.state = stranded
 		p.pool.stranded = append(p.pool.stranded, r)
 		return
