@@ -25,7 +25,8 @@ func (o *observer) observe(w *world) Observation {
 	f := p.count(now, p.gate.snapshot)
 	g, t := &f.gate, &f.totals
 	c := p.counters()
-	size := p.Size()
+	gen := p.routes.Load().current
+	size := gen.size()
 	obs := Observation{
 		At: time.Since(o.start),
 		Counters: controller.Counters{
@@ -44,7 +45,7 @@ func (o *observer) observe(w *world) Observation {
 		Gauges: controller.Gauges{
 			Limit: int(g.limit), Max: size.Max, Min: size.Min,
 			InUse: int(g.inUse), Idle: int(c.idle), Queued: int(g.queued), Connecting: int(c.constructing),
-			Room: p.routes.Load().current.room, Budget: p.cfg.Budget, Peak: int(g.peak), Pinned: int(max(0, t.pinned-max(0, p.hijackedNow()-t.orphans))),
+			Room: gen.room, Budget: p.cfg.Budget, Peak: int(g.peak), Pinned: int(max(0, t.pinned-max(0, p.hijackedNow()-t.orphans))),
 		},
 		Server: w.server(),
 		Host:   w.hostView(),

@@ -185,7 +185,8 @@ func (t *tuner) act(ctx context.Context, obs Observation, d Decision) {
 		return
 	}
 	defer p.swapping.give()
-	size := p.Size()
+	gen := p.routes.Load().current
+	size := gen.size()
 	if d.Action == controller.Freeze {
 		if d.Reason == sizing.Operator && d.Limit != obs.Gauges.Limit && int(p.gate.limit.Load()) == obs.Gauges.Limit {
 			p.gate.setLimit(min(d.Limit, size.Max)) // it was only being tried
@@ -198,7 +199,7 @@ func (t *tuner) act(ctx context.Context, obs Observation, d Decision) {
 	if size.Max != obs.Gauges.Max || int(p.gate.limit.Load()) != obs.Gauges.Limit {
 		return
 	}
-	if gen := p.routes.Load().current; !d.Swap && d.Max > size.Max && d.Max <= gen.room {
+	if !d.Swap && d.Max > size.Max && d.Max <= gen.room {
 		p.grow(gen, d.Max, d.Limit)
 		return
 	}

@@ -37,7 +37,7 @@ func (s *State) crowd(w window, est model.Estimate) bool {
 		return false
 	}
 	if s.Server.Cores > 0 {
-		return est.Crowded() && w.inUse >= 2*float64(est.Prior) && w.inUse > 1.2*float64(est.Varied)
+		return est.Crowded && w.inUse >= 2*float64(est.Prior) && w.inUse > 1.2*float64(est.Varied)
 	}
 	return s.Computing >= 0.5*w.inUse && (est.Above || s.Learn.standing(w))
 }

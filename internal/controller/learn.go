@@ -250,7 +250,7 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, 
 		return move{soon: fastLook}
 	}
 	m := l.begin(at, limit, low)
-	if n := beyondPrior(est.Prior); est.Prior > 0 && est.Crowded() && limit >= farBeyond*est.Prior && n >= low {
+	if n := beyondPrior(est.Prior); est.Prior > 0 && est.Crowded && limit >= farBeyond*est.Prior && n >= low {
 		m = l.try(at, n, est.Service, sizing.Learning) // the limit in force needs no measuring, it needs to go
 	}
 	return m

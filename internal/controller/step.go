@@ -181,9 +181,7 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	if usable {
 		e.Saturated = w.saturated
 	}
-	if s.Server.Cores > 0 {
-		e.Crowd = s.Computing / float64(s.Server.Cores)
-	}
+	e.Crowded = s.Server.Cores > 0 && s.Computing >= 2*float64(s.Server.Cores)
 	e.Running = s.Running
 	e.Prior = sizing.Prior(s.Server.Cores, s.Computing, s.Waiting)
 	return e

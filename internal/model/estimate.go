@@ -22,9 +22,9 @@ type Estimate struct {
 	// Prior is where the knee is expected before it is measured, from the
 	// cores of the database and what its backends do; 0 when unknown.
 	Prior int `json:"prior,omitempty"`
-	// Crowd is how many backends compute, or want to, for each core of the
-	// database; 0 when unknown.
-	Crowd float64 `json:"crowd,omitempty"`
+	// Crowded is true while at least twice as many backends compute, or want
+	// to, as the database has cores.
+	Crowded bool `json:"crowded,omitempty"`
 	// Running is how many backends are on a core, or ready to be.
 	Running float64 `json:"running,omitempty"`
 	// PeakThroughput is the highest counted throughput behind the knee, per second.
@@ -49,7 +49,3 @@ type Estimate struct {
 	// any; 0: unknown.
 	Plateau int `json:"plateau,omitempty"`
 }
-
-// Crowded is true while at least twice as many backends compute, or want to, as the
-// database has cores.
-func (e *Estimate) Crowded() bool { return e.Crowd >= 2 }

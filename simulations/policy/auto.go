@@ -42,8 +42,7 @@ func newAuto(e Env) (plant.Tuner, error) {
 func (a *Auto) Start() plant.Setting { return a.start }
 
 // Look makes one step and applies it as the live tuner does: a decision that
-// freezes moves nothing, one that swaps sets size and limit together, any other
-// moves the limit alone, as far as the present max allows.
+// freezes moves nothing. What it takes to get to another max, the plant knows.
 func (a *Auto) Look(o controller.Observation) (plant.Setting, time.Duration) {
 	a.state, a.decision = controller.Step(a.cfg, a.state, o)
 	d, next := &a.decision, a.cfg.Interval
@@ -51,15 +50,8 @@ func (a *Auto) Look(o controller.Observation) (plant.Setting, time.Duration) {
 		next = min(next, d.Next)
 	}
 	now := plant.Setting{Limit: o.Gauges.Limit, Max: o.Gauges.Max, Min: o.Gauges.Min}
-	switch {
-	case d.Action == controller.Freeze:
-	case d.Swap:
-		now = plant.Setting{Limit: d.Limit, Max: d.Max, Min: d.Min}
-	default:
-		if d.Max > now.Max && d.Max <= o.Gauges.Room {
-			now.Max = d.Max
-		}
-		now.Limit = min(d.Limit, now.Max)
+	if d.Action != controller.Freeze {
+		now = plant.Setting{Limit: min(d.Limit, d.Max), Max: d.Max, Min: d.Min}
 	}
 	return now, next
 }

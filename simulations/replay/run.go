@@ -45,7 +45,7 @@ type Result struct {
 // Tally counts decisions by what they do.
 type Tally struct {
 	Changes   int64 `json:"limit_changes"` // decisions that move the limit
-	Swaps     int64 `json:"swaps"`         // decisions that move max or min
+	Swaps     int64 `json:"swaps"`         // decisions that take a hot-swap
 	Freezes   int64 `json:"freezes"`
 	LastLimit int   `json:"last_limit"`
 	LastMax   int   `json:"last_max"`
