@@ -23,6 +23,9 @@ func (p *Pool) connect(ctx context.Context, waited time.Duration) (*pgxpool.Conn
 	gen := p.enter()
 	conn, err := gen.acquire(ctx)
 	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, errNoBudget) && !errors.Is(err, errRetired) {
+			p.gate.notOpened()
+		}
 		if err = p.connectAgain(ctx, gen, err, func(gen *generation) (err error) {
 			conn, err = gen.pool.Acquire(ctx)
 			return err

@@ -28,6 +28,7 @@ type gate struct {
 	// The queued half changes only while mu is held.
 	state atomic.Uint64
 	limit atomic.Int64 // negative: closed
+	reach atomic.Int64 // permits that may be in use: the limit, or less by the ramp
 	peak  atomic.Int64 // highest in use + queued since the last snapshot, without the pool's own
 	own   atomic.Int64 // of the permits in use, the pool's: for warming and swaps
 
@@ -37,6 +38,7 @@ type gate struct {
 	ahead      int64 // guarded by mu: of the queued, the pool's own
 	enqueuedAt int64 // guarded by mu: sum over the other queued of the instant they came
 	busySince  int64 // guarded by mu: when the queue was last found empty before it filled
+	ramp       ramp  // guarded by mu
 	now        func() int64
 
 	// onQueue, when set, is called without any lock whenever a caller has to
@@ -76,6 +78,7 @@ var waiters = sync.Pool{New: func() any { return &waiter{ready: make(chan struct
 func newGate(limit int, now func() int64) *gate {
 	g := &gate{now: now}
 	g.limit.Store(int64(limit))
+	g.reach.Store(g.ramp.bound(int64(limit)))
 	return g
 }
 
@@ -125,7 +128,7 @@ func (g *gate) releaseOwn() {
 func (g *gate) tryAcquire() bool {
 	for {
 		s := g.state.Load()
-		if queuedOf(s) != 0 || inUseOf(s) >= g.limit.Load() {
+		if queuedOf(s) != 0 || inUseOf(s) >= g.reach.Load() {
 			return false
 		}
 		if g.state.CompareAndSwap(s, s+1) {
@@ -189,7 +192,7 @@ func (g *gate) enqueue(ahead bool) (*waiter, error) {
 	}
 	for {
 		s := g.state.Load()
-		if queuedOf(s) == 0 && inUseOf(s) < g.limit.Load() {
+		if queuedOf(s) == 0 && inUseOf(s) < g.reach.Load() {
 			if g.state.CompareAndSwap(s, s+1) {
 				return nil, nil
 			}
@@ -199,6 +202,7 @@ func (g *gate) enqueue(ahead bool) (*waiter, error) {
 			w := waiters.Get().(*waiter)
 			w.since, w.waited, w.closed, w.queued, w.ahead = g.now(), 0, false, true, ahead
 			g.push(w)
+			g.watchRamp()
 			g.notePeak(s + queuedOne)
 			return w, nil
 		}
@@ -258,7 +262,7 @@ func (g *gate) release() {
 	defer g.mu.Unlock()
 	for {
 		s := g.state.Load()
-		if queuedOf(s) == 0 || inUseOf(s) > g.limit.Load() {
+		if queuedOf(s) == 0 || inUseOf(s) > g.reach.Load() {
 			if g.state.CompareAndSwap(s, s-1) {
 				return
 			}
@@ -279,15 +283,7 @@ func (g *gate) setLimit(limit int) {
 		return
 	}
 	g.limit.Store(int64(limit))
-	for {
-		s := g.state.Load()
-		if queuedOf(s) == 0 || inUseOf(s) >= g.limit.Load() {
-			return
-		}
-		if g.state.CompareAndSwap(s, s-queuedOne+1) {
-			g.grantFirst()
-		}
-	}
+	g.rebound()
 }
 
 // force takes n permits whatever the limit says, for connections that are in
@@ -332,6 +328,7 @@ func (g *gate) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.limit.Store(-1)
+	g.reach.Store(-1)
 	for g.head != nil {
 		w := g.head
 		g.remove(w)
@@ -388,6 +385,7 @@ func (g *gate) remove(w *waiter) {
 type gateSnapshot struct {
 	stat                 gateStat
 	limit, inUse, queued int64 // by callers, without the pool's own
+	reach                int64 // of the limit, while connections are opened
 	peak                 int64 // highest in use + queued since the last snapshot
 	queuedNanos          int64 // the part of stat.waitNanos of callers that are queued still
 }
@@ -403,7 +401,7 @@ func (g *gate) peek() gateSnapshot {
 	defer g.mu.Unlock()
 	s := g.state.Load()
 	own := max(0, g.own.Load()-g.ahead) // who is queued ahead has none yet
-	out := gateSnapshot{stat: g.stat, limit: g.limit.Load(), inUse: max(0, inUseOf(s)-own), queued: queuedOf(s) - g.ahead}
+	out := gateSnapshot{stat: g.stat, limit: g.limit.Load(), reach: g.reach.Load(), inUse: max(0, inUseOf(s)-own), queued: queuedOf(s) - g.ahead}
 	if g.head != nil {
 		now := g.now()
 		out.stat.busyNanos += max(0, now-g.busySince)

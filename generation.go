@@ -83,14 +83,14 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 		p.guardDial(gen, cc)
 		return nil
 	}
-	if p.profile.checkVector {
-		after := template.AfterConnect
-		cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-			if after != nil {
-				if err := after(ctx, conn); err != nil {
-					return err
-				}
+	after := template.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		if after != nil {
+			if err := after(ctx, conn); err != nil {
+				return err
 			}
+		}
+		if p.profile.checkVector {
 			// Loads pgvector's library too, which the first query would
 			// otherwise wait for. A failure is for Health to tell.
 			err := pgstat.CheckVector(ctx, conn)
@@ -98,8 +98,11 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 			if conn.IsClosed() {
 				return err
 			}
-			return nil
 		}
+		if s := socketOf(conn); s != nil {
+			s.canServe()
+		}
+		return nil
 	}
 	forCallersOnly(cfg)
 	cfg.ConnConfig.Tracer = newTracer(template.ConnConfig.Tracer, p)

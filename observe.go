@@ -50,6 +50,9 @@ func (o *observer) observe(w *world) Observation {
 		Server: w.server(),
 		Host:   w.hostView(),
 	}
+	if g.reach < g.limit {
+		obs.Gauges.Reach = int(g.reach)
+	}
 	obs.Counters = monotonic(o.counters, obs.Counters)
 	o.counters = obs.Counters
 

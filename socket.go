@@ -48,6 +48,7 @@ type socket struct {
 
 	mu            sync.Mutex
 	established   bool          // the session is up: later dials are cancel requests
+	serves        bool          // counted by the gate as one that can serve
 	closed        bool          // Close was called
 	gone          bool          // the server has closed its end: the token is back, or with the heir
 	permitPending bool          // give the permit back when gone
@@ -182,7 +183,7 @@ func (s *socket) book(now, n int64) {
 	state := s.pool.gate.state.Load()
 	inUse := inUseOf(state)
 	s.pool.levels.leave(inUse, n)
-	if queuedOf(state) == 0 || inUse > s.pool.gate.limit.Load() {
+	if queuedOf(state) == 0 || inUse > s.pool.gate.reach.Load() {
 		s.pool.levels.change(now, inUse-1)
 	}
 }
@@ -202,6 +203,9 @@ func (s *socket) Close() error {
 	}
 	s.closed = true
 	s.closedAt.Store(s.pool.now())
+	if s.serves {
+		s.pool.gate.lost()
+	}
 	s.mu.Unlock()
 
 	s.pool.budget.closing.Go(func() {
@@ -296,6 +300,16 @@ func beneath(conn *pgconn.PgConn) *socket {
 		return s
 	}
 	return nil
+}
+
+// canServe tells the gate that the connection is open, hooks and all.
+func (s *socket) canServe() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed && !s.serves {
+		s.serves = true
+		s.pool.gate.opened()
+	}
 }
 
 // inherit waits until the server has closed its end of a socket that was closed,

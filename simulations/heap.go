@@ -25,6 +25,22 @@ func newHeapWatch(t plant.Tuner) *heapWatch {
 	return &heapWatch{Tuner: t, before: baseline(), sample: []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}}
 }
 
+// tuner is the one to run: a façade's remains one.
+func (h *heapWatch) tuner() plant.Tuner {
+	if f, ok := h.Tuner.(plant.Facade); ok {
+		return facadeWatch{h, f}
+	}
+	return h
+}
+
+type facadeWatch struct {
+	*heapWatch
+	facade plant.Facade
+}
+
+// Calm passes on whether a queue is news.
+func (w facadeWatch) Calm() bool { return w.facade.Calm() }
+
 // Look passes the look on.
 func (h *heapWatch) Look(o controller.Observation) (plant.Setting, time.Duration) {
 	if h.looks++; h.looks%heapEvery == 0 {
@@ -33,11 +49,4 @@ func (h *heapWatch) Look(o controller.Observation) (plant.Setting, time.Duration
 		h.most = max(h.most, float64(h.sample[0].Value.Uint64())-float64(h.before))
 	}
 	return h.Tuner.Look(o)
-}
-
-// Calm passes on whether a queue is news: a tuner that does not say has no wish to
-// be woken.
-func (h *heapWatch) Calm() bool {
-	w, ok := h.Tuner.(plant.Waker)
-	return !ok || w.Calm()
 }

@@ -73,7 +73,7 @@ func measureSpeed(name string, world plant.Config, length time.Duration) (Speed,
 	watch := newHeapWatch(tuner)
 	cpu, _ := ownCPU()
 	begun := time.Now()
-	r, err := plant.Run(world, nil, watch)
+	r, err := plant.Run(world, nil, watch.tuner())
 	if err != nil {
 		return Speed{}, err
 	}

@@ -105,7 +105,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	if at-l.BackAt > max(stallLeast, stallServices*est.Service) {
 		return l.stalled(at, low, high)
 	}
-	if l.Trials > 0 && w.dialling > 1 && dialShare*w.dialling > n && at < l.Begun+dialMost {
+	if (l.Trials > 0 || n != l.Base) && w.dialling > 1 && dialShare*w.dialling > n && at < l.Begun+dialMost {
 		l.Left = float64(n) // a new backend has everything to load and to plan: its first request is no measure either
 		return stay
 	}

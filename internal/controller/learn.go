@@ -250,10 +250,25 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, 
 		return move{soon: fastLook}
 	}
 	m := l.begin(at, limit, low)
-	if n := beyondPrior(est.Prior); est.Prior > 0 && est.Crowded && limit >= farBeyond*est.Prior && n >= low {
-		m = l.try(at, n, est.Service, sizing.Learning) // the limit in force needs no measuring, it needs to go
+	if n := l.first(w, limit, low, est); n != limit {
+		m = l.try(at, n, est.Service, sizing.Learning)
 	}
 	return m
+}
+
+// first is the limit that a new episode measures first: the one in force, unless that is
+// oversized beyond doubt, or the pool is still so cold that a queue is let in only as
+// connections open. It is then learned from what there is, before all those are opened
+// that may do harm.
+func (l *Learner) first(w window, limit, low int, est model.Estimate) int {
+	n := limit
+	if m := beyondPrior(est.Prior); est.Prior > 0 && est.Crowded && limit >= farBeyond*est.Prior && m >= low {
+		n = m
+	}
+	if w.reach > 0 {
+		n = min(n, max(w.reach, low))
+	}
+	return n
 }
 
 // queue notes since when callers have queued without a break. limit is the one that was

@@ -73,9 +73,20 @@ type Gauges struct {
 	Peak int `json:"peak"`
 	// Room is what Max can grow to without a swap; Max or less where it cannot.
 	Room int `json:"room,omitempty"`
+	// Reach is how many of Limit may be in use at once while the pool is cold: callers are
+	// let in no faster than connections open. 0: all.
+	Reach int `json:"reach,omitempty"`
 	// Pinned is how many of those in use have been held for a minute or longer: by a
 	// LISTEN, or a leader with its lock. They serve nobody else.
 	Pinned int `json:"pinned,omitempty"`
+}
+
+// filled is how many connections can be in use as long as no more open.
+func (g Gauges) filled() int {
+	if g.Reach == 0 {
+		return g.Limit
+	}
+	return max(1, min(g.Limit, g.Reach-g.Connecting))
 }
 
 // PinnedAfter is how long a connection has been held that counts as pinned.

@@ -57,6 +57,7 @@ type window struct {
 	model.Window
 	inUse     float64 // mean connections in use
 	dialling  int     // connections that were being opened at its end
+	reach     int     // how many the gate let in then, because no more were open; 0: as many as the limit
 	saturated float64 // share of the time in which somebody queued, 0–1
 	waited    float64 // share of the granted that had to queue, 0–1
 }

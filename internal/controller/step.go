@@ -41,7 +41,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	// Observe: what happened since the last look.
 	w, usable := between(cfg, o.At, s.Counters, o.Counters, o.Gauges.Peak, o.Gauges.Limit, s.At)
 	usable = usable && !first
-	w.dialling = o.Gauges.Connecting
+	w.dialling, w.reach = o.Gauges.Connecting, o.Gauges.Reach
 	// A limit that was just moved makes levels of its own, filling up or draining;
 	// a queue that stays makes a single one.
 	if usable && s.Limit == s.LimitBefore && s.Learn.saturatedFor(s.At) < steadyQueue && w.ServiceTime >= time.Duration(w.Completions)*shortestQuery {
@@ -49,7 +49,7 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	}
 	if usable {
 		s.Holds.add(o.At, w)
-		s.Learn.queue(o.At, w, min(o.Gauges.Limit, s.LimitBefore))
+		s.Learn.queue(o.At, w, min(o.Gauges.Limit, s.LimitBefore, o.Gauges.filled()))
 	} else {
 		s.Learn.Saturated = false
 	}
@@ -355,7 +355,7 @@ func (s *State) attribute(w window, o Observation, high int, allowed sizing.Rang
 // sane replaces what cannot be by what can: absurd gauges by bounds, NaN by 0.
 func sane(o Observation) Observation {
 	g := &o.Gauges
-	for _, v := range [...]*int{&g.Limit, &g.Max, &g.Min, &g.InUse, &g.Idle, &g.Queued, &g.Connecting, &g.Budget, &g.Peak, &g.Room, &g.Pinned} {
+	for _, v := range [...]*int{&g.Limit, &g.Max, &g.Min, &g.InUse, &g.Idle, &g.Queued, &g.Connecting, &g.Budget, &g.Peak, &g.Room, &g.Reach, &g.Pinned} {
 		*v = min(max(*v, 0), math.MaxInt32)
 	}
 	g.Max = max(g.Max, 1)

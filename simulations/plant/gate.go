@@ -27,6 +27,7 @@ type gate struct {
 	grantedAtLook int64
 	lastWake      int64
 	levels        occupancy
+	ramp          ramp
 
 	sampler Sampler // the tuner, if it wants to know of each request
 }
@@ -36,7 +37,7 @@ func (p *plant) ask(r int32) {
 	g, q := &p.gate, &p.requests[r]
 	p.tally.arrived(q.at)
 	p.tally.present.enter(p.now)
-	if !g.anyone() && g.inUse < g.limit {
+	if !g.anyone() && g.inUse < g.reach() {
 		if q.patience > 0 {
 			p.timers.set(handle(ofRequest, r), p.now+q.patience)
 		}
@@ -70,6 +71,7 @@ func (p *plant) ask(r int32) {
 	if q.patience > 0 {
 		p.timers.set(handle(ofRequest, r), p.now+q.patience)
 	}
+	p.watchRamp()
 	p.wake()
 }
 
@@ -132,7 +134,7 @@ func (p *plant) grantFirst() {
 // release gives a permit back: to the first in the queue, unless it is owed.
 func (p *plant) release() {
 	g := &p.gate
-	if !g.anyone() || g.inUse > g.limit {
+	if !g.anyone() || g.inUse > g.reach() {
 		g.inUse--
 		return
 	}
@@ -148,10 +150,7 @@ func (p *plant) setLimit(n int) {
 	}
 	g.limit = n
 	p.tally.moved(p.now, n, p.pool.newest().max)
-	for g.anyone() && g.inUse < g.limit {
-		g.inUse++
-		p.grantFirst()
-	}
+	p.letIn()
 }
 
 // giveUp ends a request whose patience ran out before it got a connection.

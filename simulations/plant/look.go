@@ -19,7 +19,7 @@ const (
 
 // looker takes the tuner's looks.
 type looker struct {
-	waker  Waker
+	facade Facade
 	next   int64 // ns until the look after a swap
 	keen   bool  // the tuner asked for the next look so soon that it learns
 	kicked bool  // a queue asked for a look during a swap
@@ -37,7 +37,7 @@ type looker struct {
 }
 
 func (p *plant) openLook() {
-	p.look.waker, _ = p.tuner.(Waker)
+	p.look.facade, _ = p.tuner.(Facade)
 	p.look.seenAt, p.look.readAt = -1, -1
 	p.timers.set(timerLook, 0)
 }
@@ -54,7 +54,7 @@ func (l *looker) away(s state, by int) {
 // wake brings the next look forward, because a caller queues.
 func (p *plant) wake() {
 	l := &p.look
-	if l.waker == nil || p.now-p.gate.lastWake < wakeEvery && p.gate.lastWake >= 0 || l.waker.Calm() {
+	if l.facade == nil || p.now-p.gate.lastWake < wakeEvery && p.gate.lastWake >= 0 || l.facade.Calm() {
 		return
 	}
 	p.gate.lastWake = p.now
@@ -136,6 +136,9 @@ func (p *plant) observe() controller.Observation {
 			Budget: p.cfg.Pool.Budget, Peak: max(g.peak, g.inUse+g.queued), Pinned: p.pinned(),
 		},
 		WaitP99: g.waits.quantile(g.granted-g.grantedAtLook-g.waits.n, 0.99),
+	}
+	if n := g.reach(); n < g.limit {
+		o.Gauges.Reach = n
 	}
 	g.waits.clear()
 	g.grantedAtLook, g.peak = g.granted, 0

@@ -91,7 +91,8 @@ const (
 	timerRestart
 	timerBack // the server is back
 	timerReap
-	timerSwap  // the swap's timeout, or the drain's
+	timerSwap // the swap's timeout, or the drain's
+	timerRamp
 	timerFirst = 16
 
 	ofRequest = 0 // patience while it waits, then its IO or its time away
@@ -224,6 +225,8 @@ func (p *plant) fire(h int32) {
 		p.reap()
 	case timerSwap:
 		p.swapTimer()
+	case timerRamp:
+		p.rampTimer()
 	}
 }
 

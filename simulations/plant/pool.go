@@ -35,6 +35,7 @@ type conn struct {
 	cold   int32 // how many of its first queries are to come
 	state  connState
 	dead   bool // the server has lost it; nobody here knows
+	serves bool // counts for the ramp
 	permit bool // gives a permit back when it is gone
 	slot   bool // the server counts it
 	next   int32
@@ -69,6 +70,7 @@ func (p *plant) openPool(s Setting) error {
 	p.gate.head, p.gate.tail = -1, -1
 	p.gate.lastWake = -never
 	p.gate.limit = s.Limit
+	_, p.gate.ramp.on = p.tuner.(Facade)
 	p.pool.gens = []*generation{p.generation(s)}
 	p.tally.moved(0, s.Limit, s.Max)
 	if p.cfg.Pool.Plain {
@@ -182,7 +184,7 @@ func (p *plant) giveBack(r int32, whole bool) {
 	k := &p.pool.conns[c]
 	service := p.now - q.got
 	p.tally.held.exit(p.now, q.got)
-	g.levels.leave(p.now, g.inUse, g.anyone() && g.inUse <= g.limit)
+	g.levels.leave(p.now, g.inUse, g.anyone() && g.inUse <= g.reach())
 	k.gen.held--
 	g.completions++
 	sec := float64(service) / 1e9
@@ -250,9 +252,16 @@ func (p *plant) connTimer(c int32) {
 
 // connected ends a dial.
 func (p *plant) connected(c int32) {
-	k := &p.pool.conns[c]
 	p.pool.dialling--
 	p.pool.connects++
+	p.handOut(c)
+	p.opened()
+}
+
+// handOut gives a new connection to the one it was dialled for.
+func (p *plant) handOut(c int32) {
+	k := &p.pool.conns[c]
+	k.serves = true
 	k.born, k.used, k.cold = p.now, p.now, int32(p.cfg.Server.ColdQueries)
 	switch owner := k.owner; {
 	case owner >= 0:
@@ -293,6 +302,7 @@ func (p *plant) refused(c int32) {
 	if owner < 0 {
 		return
 	}
+	p.notOpened()
 	q := &p.requests[owner]
 	q.conn = -1
 	if q.retryEnd == 0 {
@@ -320,6 +330,10 @@ func (p *plant) refused(c int32) {
 func (p *plant) close(c int32) {
 	k := &p.pool.conns[c]
 	k.state, k.owner = closing, nobody
+	if k.serves {
+		k.serves = false
+		p.lost()
+	}
 	if k.dead {
 		p.gone(c)
 		return

@@ -109,7 +109,7 @@ func (p *plant) warm() {
 		}
 		if !s.permit {
 			g := &p.gate
-			if g.anyone() || g.inUse >= g.limit {
+			if g.anyone() || g.inUse >= g.reach() {
 				if !g.anyone() {
 					g.busySince = p.now
 				}

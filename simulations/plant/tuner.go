@@ -28,9 +28,10 @@ type Sampler interface {
 	Completed(r Sample) int
 }
 
-// Waker is a Tuner that looks as soon as callers queue, as the live one does: at
-// most ten times a second, and not while Calm says that a queue is no news.
-type Waker interface {
+// Facade is the tuner of autotune's own pool, whose gate lets callers in no faster than
+// connections open. It looks as soon as callers queue, as the live one does: at most ten
+// times a second, and not while Calm says that a queue is no news.
+type Facade interface {
 	Tuner
 	Calm() bool
 }
