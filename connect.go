@@ -23,9 +23,6 @@ func (p *Pool) connect(ctx context.Context, waited time.Duration) (*pgxpool.Conn
 	gen := p.enter()
 	conn, err := gen.acquire(ctx)
 	if err != nil {
-		if ctx.Err() == nil && !errors.Is(err, errNoBudget) && !errors.Is(err, errRetired) {
-			p.gate.notOpened()
-		}
 		if err = p.connectAgain(ctx, gen, err, func(gen *generation) (err error) {
 			conn, err = gen.pool.Acquire(ctx)
 			return err
@@ -68,6 +65,9 @@ func (p *Pool) notConnected(ctx context.Context) {
 // tried in has been replaced meanwhile, with its password perhaps (repeated in
 // the new one). The caller holds a permit; gen is where the first try failed.
 func (p *Pool) connectAgain(ctx context.Context, gen *generation, err error, acquire func(*generation) error) error {
+	if ctx.Err() == nil && !errors.Is(err, errNoBudget) && !errors.Is(err, errRetired) {
+		p.gate.notOpened()
+	}
 	p.retrying.Add(1)
 	defer p.retrying.Add(-1)
 	within := func() error { // where it counts as inside the generation

@@ -29,6 +29,7 @@ type gate struct {
 	state atomic.Uint64
 	limit atomic.Int64 // negative: closed
 	reach atomic.Int64 // permits that may be in use: the limit, or less by the ramp
+	dials atomic.Int64 // connections that may be opened at once by the ramp
 	peak  atomic.Int64 // highest in use + queued since the last snapshot, without the pool's own
 	own   atomic.Int64 // of the permits in use, the pool's: for warming and swaps
 
@@ -78,7 +79,7 @@ var waiters = sync.Pool{New: func() any { return &waiter{ready: make(chan struct
 func newGate(limit int, now func() int64) *gate {
 	g := &gate{now: now}
 	g.limit.Store(int64(limit))
-	g.reach.Store(g.ramp.bound(int64(limit)))
+	g.rebound()
 	return g
 }
 

@@ -37,10 +37,11 @@ type caller struct {
 	done   bool // the gate has answered
 }
 
-// plainGate is the gate as one would explain it: a limit, who is in, and a list
-// of who waits.
+// plainGate is the gate as one would explain it: a limit, a ramp, who is in, and a
+// list of who waits.
 type plainGate struct {
 	limit, inUse int
+	ramp         plainRamp
 	own          int // of those in use, the pool's
 	queue        []*caller
 	waits        []time.Duration // of those granted after queueing
@@ -49,9 +50,42 @@ type plainGate struct {
 	busy         time.Duration
 }
 
+// plainRamp is how many are open, by how many more may be in use at least, whether that
+// holds at all, and when it is to be seen that nothing has opened since.
+type plainRamp struct {
+	open, least int
+	lifted      bool
+	deadline    time.Time
+	opened      bool
+}
+
+func (p *plainGate) reach() int {
+	if p.ramp.lifted {
+		return p.limit
+	}
+	return min(p.limit, p.ramp.open+max(p.ramp.open, p.ramp.least))
+}
+
+// watch notes when somebody begins to wait for the ramp.
+func (p *plainGate) watch() {
+	if r := &p.ramp; r.deadline.IsZero() && len(p.queue) > 0 && p.reach() < p.limit {
+		r.deadline, r.opened = time.Now().Add(rampPatience), false
+	}
+}
+
+// due doubles the ramp, at its deadline, if nothing has opened.
+func (p *plainGate) due() []*caller {
+	r := &p.ramp
+	r.deadline = time.Time{}
+	if len(p.queue) > 0 && !r.opened {
+		r.least = 2 * max(r.least, r.open)
+	}
+	return p.serve()
+}
+
 func (p *plainGate) ask(c *caller) (granted bool) {
 	switch {
-	case len(p.queue) == 0 && p.inUse < p.limit:
+	case len(p.queue) == 0 && p.inUse < p.reach():
 		p.enter(c)
 		return true
 	case c.ahead:
@@ -81,7 +115,7 @@ func (p *plainGate) release(g *gate, own bool) {
 }
 
 func (p *plainGate) serve() (granted []*caller) {
-	for len(p.queue) > 0 && p.inUse < p.limit {
+	for len(p.queue) > 0 && p.inUse < p.reach() {
 		c := p.queue[0]
 		p.queue = p.queue[1:]
 		p.enter(c)
@@ -92,6 +126,15 @@ func (p *plainGate) serve() (granted []*caller) {
 		}
 	}
 	return granted
+}
+
+// pass lets virtual time pass.
+func (p *plainGate) pass(d time.Duration) {
+	time.Sleep(d)
+	if len(p.queue) > 0 {
+		p.busy += d
+	}
+	synctest.Wait()
 }
 
 func (p *plainGate) leave(c *caller) {
@@ -110,12 +153,12 @@ type gateStep struct {
 }
 
 var gateSteps = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) gateStep {
-	return gateStep{rapid.SampledFrom([]string{"acquire", "acquire", "ahead", "release", "limit", "cancel", "time"}).Draw(t, "what"), rapid.IntRange(1, 5_000_000).Draw(t, "n")}
-}), 0, 80)
+	return gateStep{rapid.SampledFrom([]string{"acquire", "acquire", "acquire", "ahead", "release", "limit", "cancel", "time", "patience", "opened", "lost", "refused"}).Draw(t, "what"), rapid.IntRange(1, 5_000_000).Draw(t, "n")}
+}), 100, 300) // rapid draws short ones otherwise, of five steps in the mean
 
 func TestTheGateDoesWhatAPlainListWouldDo(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		limit, steps := rapid.IntRange(1, 4).Draw(rt, "limit"), gateSteps.Draw(rt, "steps")
+		limit, steps := rapid.IntRange(1, 20).Draw(rt, "limit"), gateSteps.Draw(rt, "steps")
 		var wrong error
 		bubble(t, func(*testing.T) { wrong = compareGates(limit, steps) })
 		if wrong != nil {
@@ -129,7 +172,7 @@ func TestTheGateDoesWhatAPlainListWouldDo(t *testing.T) {
 func compareGates(limit int, steps []gateStep) error {
 	start := time.Now()
 	g := newGate(limit, func() int64 { return int64(time.Since(start)) + 1 })
-	plain := &plainGate{limit: limit}
+	plain := &plainGate{limit: limit, ramp: plainRamp{least: rampLeast}}
 	var all []*caller
 	defer func() {
 		for _, c := range all {
@@ -164,7 +207,7 @@ func compareGates(limit int, steps []gateStep) error {
 				granted = plain.serve()
 			}
 		case "limit":
-			plain.limit = 1 + step.n%6
+			plain.limit = 1 + step.n%20
 			g.setLimit(plain.limit)
 			granted = plain.serve()
 		case "cancel":
@@ -177,14 +220,35 @@ func compareGates(limit int, steps []gateStep) error {
 					return fmt.Errorf("step %d: a canceled caller got %v", i, c.err)
 				}
 			}
-		case "time":
+		case "time", "patience":
 			d := time.Duration(step.n)
-			time.Sleep(d) // virtual
-			if len(plain.queue) > 0 {
-				plain.busy += d
+			if step.what == "patience" {
+				d += rampPatience / 2
 			}
+			if due := time.Until(plain.ramp.deadline); !plain.ramp.deadline.IsZero() && due <= d {
+				plain.pass(due)
+				granted = plain.due()
+				plain.watch()
+				d -= due
+			}
+			plain.pass(d)
+		case "opened":
+			plain.ramp.open++
+			plain.ramp.lifted, plain.ramp.opened, plain.ramp.least = false, true, rampLeast
+			g.opened()
+			granted = plain.serve()
+		case "lost":
+			if plain.ramp.open > 0 {
+				plain.ramp.open--
+				g.lost()
+			}
+		case "refused":
+			plain.ramp.lifted = true
+			g.notOpened()
+			granted = plain.serve()
 		}
 		synctest.Wait()
+		plain.watch()
 		if err := plain.compare(g, granted); err != nil {
 			return fmt.Errorf("step %d, %v: %w", i, step, err)
 		}

@@ -72,6 +72,9 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 		if gen.full() {
 			return errFull
 		}
+		if ctx.Value(ownAcquire{}) == nil && gen.opening() > p.gate.dials.Load() {
+			return errRamp
+		}
 		if !p.budget.hasRoom() {
 			return errNoBudget // before the user's hook fetches a token for nothing
 		}
@@ -144,6 +147,14 @@ func (p *Pool) room(template *pgxpool.Config, size Size) int {
 // errFull.
 func (g *generation) full() bool {
 	return g.ready.Load() && int64(g.pool.Stat().TotalConns()) > g.max.Load()
+}
+
+// opening is how many connections are being opened.
+func (g *generation) opening() int64 {
+	if !g.ready.Load() {
+		return 0
+	}
+	return int64(g.pool.Stat().ConstructingConns())
 }
 
 // errFull is met like a budget that is used up: whoever has a permit tries again as soon

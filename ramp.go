@@ -1,6 +1,10 @@
 package autotune
 
-import "time"
+import (
+	"fmt"
+	"math"
+	"time"
+)
 
 // ramp lets a crowd in that meets a cold pool no faster than connections open: as many
 // callers may wait for a connection to be opened as are open already, and rampLeast at
@@ -15,8 +19,8 @@ import "time"
 //
 // Its fields are guarded by the gate's mutex.
 type ramp struct {
-	open   int // connections that can serve a caller
-	least  int // callers let in to have one opened, where fewer are open; 0: rampLeast
+	open   int64 // connections that can serve a caller
+	least  int64 // callers let in to have one opened, where fewer are open; 0: rampLeast
 	lifted bool
 	timer  *time.Timer // runs while somebody may be queued for the ramp; nil: not
 	opens  int64       // ever
@@ -32,12 +36,12 @@ const (
 	rampPatience = 250 * time.Millisecond
 )
 
-// bound is how many permits may be in use at once.
-func (r *ramp) bound(limit int64) int64 {
+// atOnce is how many connections may be opened at once.
+func (r *ramp) atOnce() int64 {
 	if r.lifted {
-		return limit
+		return math.MaxInt32
 	}
-	return min(limit, int64(r.open+max(r.open, r.least, rampLeast)))
+	return max(r.open, r.least, rampLeast)
 }
 
 // opened counts a connection that can serve.
@@ -72,7 +76,9 @@ func (g *gate) rebound() {
 	if limit < 0 {
 		return
 	}
-	g.reach.Store(g.ramp.bound(limit))
+	dials := g.ramp.atOnce()
+	g.dials.Store(dials)
+	g.reach.Store(min(limit, g.ramp.open+dials))
 	for {
 		s := g.state.Load()
 		if queuedOf(s) == 0 || inUseOf(s) >= g.reach.Load() {
@@ -100,7 +106,13 @@ func (g *gate) impatient() {
 	r := &g.ramp
 	r.timer = nil
 	if g.head != nil && r.opens == r.seen {
-		r.least = 2 * max(r.open, r.least, rampLeast)
+		r.least = 2 * r.atOnce()
 	}
 	g.rebound()
 }
+
+// errRamp is what a connection about to be opened gets that would be one more at once
+// than the ramp allows. The permits see to that but for a moment at each hand-over: the
+// next caller has the permit a moment before the connection is idle, and would open
+// another. It tries again, as one who meets errFull, and finds the one given back.
+var errRamp = fmt.Errorf("autotune: as many connections are being opened as may be at once: %w", errNoBudget)

@@ -329,7 +329,8 @@ func observations(t *rapid.T) []controller.Observation {
 				InUseTime: span.Draw(t, "inuse"), SaturatedTime: span.Draw(t, "saturated"), ServiceTimeSq: real.Draw(t, "sq"),
 			},
 			Gauges: controller.Gauges{Limit: gauge.Draw(t, "limit"), Max: gauge.Draw(t, "max"), Min: gauge.Draw(t, "min"), InUse: gauge.Draw(t, "in use"),
-				Idle: gauge.Draw(t, "idle"), Queued: gauge.Draw(t, "queued"), Connecting: gauge.Draw(t, "connecting"), Budget: gauge.Draw(t, "budget"), Peak: gauge.Draw(t, "peak")},
+				Idle: gauge.Draw(t, "idle"), Queued: gauge.Draw(t, "queued"), Connecting: gauge.Draw(t, "connecting"), Budget: gauge.Draw(t, "budget"), Peak: gauge.Draw(t, "peak"),
+				Room: gauge.Draw(t, "room"), Reach: gauge.Draw(t, "reach"), Pinned: gauge.Draw(t, "pinned")},
 			WaitP99: span.Draw(t, "p99"),
 			Frozen:  rapid.IntRange(0, 20).Draw(t, "frozen") == 0,
 		}

@@ -1,0 +1,120 @@
+package autotune_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/pgtest"
+)
+
+// crowd sends n callers for one query each, and returns how many have been served so far
+// and what waits for all of them and returns their errors.
+func crowd(t *testing.T, p *autotune.Pool, n int) (served *atomic.Int64, wait func() []error) {
+	t.Helper()
+	served = new(atomic.Int64)
+	var all sync.WaitGroup
+	errs := make([]error, n)
+	for i := range n {
+		all.Go(func() {
+			if _, errs[i] = p.Exec(within(t), "select 1"); errs[i] == nil {
+				served.Add(1)
+			}
+		})
+	}
+	return served, func() []error {
+		all.Wait()
+		return errs
+	}
+}
+
+// dials is a hook before each connection is opened that counts them and decides.
+type dials struct {
+	begun atomic.Int64
+	each  func(n int64) error
+}
+
+func (d *dials) hook(c *autotune.Config) {
+	c.Pool.BeforeConnect = func(context.Context, *pgx.ConnConfig) error { return d.each(d.begun.Add(1)) }
+}
+
+func TestACrowdIsServedByTheFirstConnectionThatOpens(t *testing.T) {
+	leakFree(t)
+	const callers, atOnce = 40, 8
+	open1 := make(chan struct{})
+	d := &dials{each: func(n int64) error {
+		if n > 1 {
+			<-open1
+		}
+		return nil
+	}}
+	p := open(t, pgtest.DSN(t), callers, d.hook)
+	served, wait := crowd(t, p, callers)
+	// All but those that others are being opened for.
+	eventually(t, func() string {
+		if n := served.Load(); n < callers-atOnce {
+			return fmt.Sprintf("%d served, %d dials begun: %+v", n, d.begun.Load(), p.Snapshot().Queued)
+		}
+		return ""
+	})
+	if n := d.begun.Load(); n > atOnce+1 {
+		t.Errorf("%d connections are being opened for callers whom one could serve", n)
+	}
+	close(open1)
+	for _, err := range wait() {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestWhoWaitsForNothingToOpenIsLetInLater(t *testing.T) {
+	leakFree(t)
+	const callers = 40
+	hung := make(chan struct{})
+	d := &dials{each: func(int64) error { <-hung; return nil }}
+	p := open(t, pgtest.DSN(t), callers, d.hook)
+	_, wait := crowd(t, p, callers)
+	eventually(t, func() string {
+		if n := d.begun.Load(); n < callers {
+			return fmt.Sprintf("%d of %d have begun to connect", n, callers)
+		}
+		return ""
+	})
+	close(hung)
+	for _, err := range wait() {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A failure is told to all at once, as by pgxpool, and not to eight at a time.
+func TestWhereNothingOpensEverybodyIsLetIn(t *testing.T) {
+	leakFree(t)
+	const callers = 40
+	all := make(chan struct{})
+	refused := errors.New("no token")
+	d := &dials{}
+	d.each = func(n int64) error {
+		if n == callers {
+			close(all)
+		}
+		if n > 8 {
+			<-all // so that nobody's permit goes to another
+		}
+		return refused
+	}
+	p := open(t, pgtest.DSN(t), callers, d.hook)
+	_, wait := crowd(t, p, callers)
+	for _, err := range wait() {
+		if !errors.Is(err, refused) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
