@@ -161,13 +161,14 @@ func (p *Pool) guardDial(gen *generation, cfg *pgx.ConnConfig) {
 			refused.Store(true)
 			return nil, errNoBudget
 		}
+		began := p.now()
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			p.budget.give()
 			return nil, err
 		}
 		p.keepAlive(conn)
-		s := &socket{Conn: conn, dialled: conn, pool: p, gen: gen}
+		s := &socket{Conn: conn, dialled: conn, pool: p, gen: gen, began: began}
 		last.Store(s)
 		p.ledger.add(s)
 		return s, nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/puddle/v2"
+	"github.com/pgautotune/autotune/internal/ramp"
 )
 
 // gate is the limit: a counting semaphore whose size can be changed at any
@@ -36,10 +37,10 @@ type gate struct {
 	mu         sync.Mutex
 	head, tail *waiter // guarded by mu
 	stat       gateStat
-	ahead      int64 // guarded by mu: of the queued, the pool's own
-	enqueuedAt int64 // guarded by mu: sum over the other queued of the instant they came
-	busySince  int64 // guarded by mu: when the queue was last found empty before it filled
-	ramp       ramp  // guarded by mu
+	ahead      int64   // guarded by mu: of the queued, the pool's own
+	enqueuedAt int64   // guarded by mu: sum over the other queued of the instant they came
+	busySince  int64   // guarded by mu: when the queue was last found empty before it filled
+	opening    opening // guarded by mu
 	now        func() int64
 
 	// onQueue, when set, is called without any lock whenever a caller has to
@@ -77,7 +78,7 @@ type waiter struct {
 var waiters = sync.Pool{New: func() any { return &waiter{ready: make(chan struct{}, 1)} }}
 
 func newGate(limit int, now func() int64) *gate {
-	g := &gate{now: now}
+	g := &gate{now: now, opening: opening{Ramp: ramp.New()}}
 	g.limit.Store(int64(limit))
 	g.rebound()
 	return g

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/puddle/v2"
+	"github.com/pgautotune/autotune/internal/ramp"
 	"pgregory.net/rapid"
 )
 
@@ -50,26 +52,40 @@ type plainGate struct {
 	busy         time.Duration
 }
 
-// plainRamp is how many are open, by how many more may be in use at least, whether that
-// holds at all, and when it is to be seen that nothing has opened since.
+// plainRamp is how many are open, how many may be opened at once, if that holds at all,
+// the fastest that one opened, and when it is to be seen that nothing has opened since.
 type plainRamp struct {
-	open, least int
-	lifted      bool
-	deadline    time.Time
-	opened      bool
+	open, atOnce int
+	fastest      float64
+	lifted       bool
+	deadline     time.Time
+	opened       bool
 }
 
 func (p *plainGate) reach() int {
 	if p.ramp.lifted {
 		return p.limit
 	}
-	return min(p.limit, p.ramp.open+max(p.ramp.open, p.ramp.least))
+	return min(p.limit, p.ramp.open+p.ramp.atOnce)
 }
 
 // watch notes when somebody begins to wait for the ramp.
 func (p *plainGate) watch() {
 	if r := &p.ramp; r.deadline.IsZero() && len(p.queue) > 0 && p.reach() < p.limit {
-		r.deadline, r.opened = time.Now().Add(rampPatience), false
+		r.deadline, r.opened = time.Now().Add(ramp.Patience), false
+	}
+}
+
+func (r *plainRamp) opens(took float64) {
+	r.open++
+	r.lifted, r.opened = false, true
+	if r.fastest = math.Ceil(1.002 * r.fastest); r.fastest == 0 || took < r.fastest {
+		r.fastest = took
+	}
+	if took <= 1.5*r.fastest {
+		r.atOnce++
+	} else if took > 2*r.fastest && r.atOnce > 4 {
+		r.atOnce--
 	}
 }
 
@@ -78,7 +94,7 @@ func (p *plainGate) due() []*caller {
 	r := &p.ramp
 	r.deadline = time.Time{}
 	if len(p.queue) > 0 && !r.opened {
-		r.least = 2 * max(r.least, r.open)
+		r.atOnce *= 2
 	}
 	return p.serve()
 }
@@ -172,7 +188,7 @@ func TestTheGateDoesWhatAPlainListWouldDo(t *testing.T) {
 func compareGates(limit int, steps []gateStep) error {
 	start := time.Now()
 	g := newGate(limit, func() int64 { return int64(time.Since(start)) + 1 })
-	plain := &plainGate{limit: limit, ramp: plainRamp{least: rampLeast}}
+	plain := &plainGate{limit: limit, ramp: plainRamp{atOnce: 4}}
 	var all []*caller
 	defer func() {
 		for _, c := range all {
@@ -223,7 +239,7 @@ func compareGates(limit int, steps []gateStep) error {
 		case "time", "patience":
 			d := time.Duration(step.n)
 			if step.what == "patience" {
-				d += rampPatience / 2
+				d += ramp.Patience / 2
 			}
 			if due := time.Until(plain.ramp.deadline); !plain.ramp.deadline.IsZero() && due <= d {
 				plain.pass(due)
@@ -233,9 +249,8 @@ func compareGates(limit int, steps []gateStep) error {
 			}
 			plain.pass(d)
 		case "opened":
-			plain.ramp.open++
-			plain.ramp.lifted, plain.ramp.opened, plain.ramp.least = false, true, rampLeast
-			g.opened()
+			plain.ramp.opens(float64(step.n))
+			g.opened(time.Duration(step.n))
 			granted = plain.serve()
 		case "lost":
 			if plain.ramp.open > 0 {

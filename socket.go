@@ -20,6 +20,7 @@ type socket struct {
 	dialled  net.Conn // the same without
 	pool     *Pool
 	gen      *generation
+	began    int64 // when it was dialled
 
 	acquiredAt atomic.Int64 // when the hold began; 0: not held by a caller; below: see short
 	closedAt   atomic.Int64 // 0: open
@@ -308,7 +309,7 @@ func (s *socket) canServe() {
 	defer s.mu.Unlock()
 	if !s.closed && !s.serves {
 		s.serves = true
-		s.pool.gate.opened()
+		s.pool.gate.opened(time.Duration(s.pool.now() - s.began))
 	}
 }
 

@@ -27,7 +27,7 @@ type gate struct {
 	grantedAtLook int64
 	lastWake      int64
 	levels        occupancy
-	ramp          ramp
+	cold          cold
 
 	sampler Sampler // the tuner, if it wants to know of each request
 }

@@ -3,6 +3,8 @@ package plant
 import (
 	"fmt"
 	"time"
+
+	"github.com/pgautotune/autotune/internal/ramp"
 )
 
 // pool is the connections of all generations, and the budget over them.
@@ -30,7 +32,7 @@ type generation struct {
 type conn struct {
 	gen    *generation
 	owner  int32 // the request that holds it or is waiting for its dial; nobody, or forWarming
-	born   int64
+	born   int64 // when it was dialled, and when it opened
 	used   int64 // when it was last given back
 	cold   int32 // how many of its first queries are to come
 	state  connState
@@ -70,7 +72,8 @@ func (p *plant) openPool(s Setting) error {
 	p.gate.head, p.gate.tail = -1, -1
 	p.gate.lastWake = -never
 	p.gate.limit = s.Limit
-	_, p.gate.ramp.on = p.tuner.(Facade)
+	_, facade := p.tuner.(Facade)
+	p.gate.cold = cold{Ramp: ramp.New(), on: facade}
 	p.pool.gens = []*generation{p.generation(s)}
 	p.tally.moved(0, s.Limit, s.Max)
 	if p.cfg.Pool.Plain {
@@ -220,7 +223,7 @@ func (p *plant) dial(g *generation, owner int32) int32 {
 	} else {
 		p.pool.free = p.pool.conns[c].next
 	}
-	p.pool.conns[c] = conn{gen: g, owner: owner, state: dialling}
+	p.pool.conns[c] = conn{gen: g, owner: owner, state: dialling, born: p.now}
 	g.total++
 	p.pool.open++
 	p.pool.dialling++
@@ -254,8 +257,9 @@ func (p *plant) connTimer(c int32) {
 func (p *plant) connected(c int32) {
 	p.pool.dialling--
 	p.pool.connects++
+	took := time.Duration(p.now - p.pool.conns[c].born)
 	p.handOut(c)
-	p.opened()
+	p.opened(took)
 }
 
 // handOut gives a new connection to the one it was dialled for.

@@ -1,43 +1,40 @@
 package plant
 
-// ramp is the façade's: callers are let in no faster than connections open, see its
-// ramp.go, whose constants these are. A pool that is not autotune's has none.
-type ramp struct {
-	on     bool
-	open   int // connections that can serve
-	least  int
-	lifted bool
-	timing bool // timerRamp runs
-	seen   int64
-}
+import (
+	"time"
 
-const (
-	rampLeast    = 8
-	rampPatience = second / 4
+	"github.com/pgautotune/autotune/internal/ramp"
 )
+
+// cold is the façade's ramp, with the clock that it needs. A pool that is not
+// autotune's has none.
+type cold struct {
+	ramp.Ramp
+	on     bool
+	timing bool  // timerRamp runs
+	seen   int64 // connects when it was set
+}
 
 // reach is how many permits may be in use at once.
 func (g *gate) reach() int {
-	if r := &g.ramp; r.on && !r.lifted {
-		return min(g.limit, r.open+max(r.open, r.least, rampLeast))
+	if g.cold.on {
+		return g.cold.Reach(g.limit)
 	}
 	return g.limit
 }
 
 // opened: one more connection can serve.
-func (p *plant) opened() {
-	r := &p.gate.ramp
-	r.open++
-	r.lifted, r.least = false, 0
+func (p *plant) opened(took time.Duration) {
+	p.gate.cold.Opened(took)
 	p.letIn()
 }
 
 // lost: one of them is closed.
-func (p *plant) lost() { p.gate.ramp.open-- }
+func (p *plant) lost() { p.gate.cold.Lost() }
 
 // notOpened: a connection could not be opened, and everybody is let in.
 func (p *plant) notOpened() {
-	p.gate.ramp.lifted = true
+	p.gate.cold.Failed()
 	p.letIn()
 }
 
@@ -53,18 +50,18 @@ func (p *plant) letIn() {
 
 // watchRamp sets the timer if somebody is queued for the ramp.
 func (p *plant) watchRamp() {
-	if r := &p.gate.ramp; r.on && !r.timing && p.gate.anyone() && p.gate.reach() < p.gate.limit {
-		r.timing, r.seen = true, p.pool.connects
-		p.timers.set(timerRamp, p.now+rampPatience)
+	if o := &p.gate.cold; o.on && !o.timing && p.gate.anyone() && p.gate.reach() < p.gate.limit {
+		o.timing, o.seen = true, p.pool.connects
+		p.timers.set(timerRamp, p.now+int64(ramp.Patience))
 	}
 }
 
-// rampTimer doubles the ramp if nothing was opened while it ran.
+// rampTimer widens the ramp if nothing was opened while it ran.
 func (p *plant) rampTimer() {
-	r := &p.gate.ramp
-	r.timing = false
-	if p.gate.anyone() && p.pool.connects == r.seen {
-		r.least = 2 * max(r.open, r.least, rampLeast)
+	o := &p.gate.cold
+	o.timing = false
+	if p.gate.anyone() && p.pool.connects == o.seen {
+		o.Waited()
 	}
 	p.letIn()
 }
