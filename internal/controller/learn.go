@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"math"
 	"time"
 
 	"github.com/pgautotune/autotune/internal/model"
@@ -146,9 +147,12 @@ const (
 	// smaller one has to stand out of the noise (see model.Drift).
 	farRatio      = 1.5
 	farLeast      = 1.2
-	farDoubts     = 3.0   // standard errors that it is at least: 30 slow requests scatter by 18 % alone
-	overrun       = 1.2   // times the throughput at rest: arrivals that a varying load's knee was not made for
-	overrunMost   = 4.0   // times the limit at which it is met
+	farDoubts     = 3.0 // standard errors that it is at least: 30 slow requests scatter by 18 % alone
+	overrun       = 1.2 // times the throughput at rest: arrivals that a varying load's knee was not made for
+	overrunMost   = 4.0 // times the limit at which it is met
+	outrunAfter   = time.Second
+	outrunTimes   = 1.5
+	outrunGrowth  = 4     // of the callers, in the same time
 	glanceMost    = 300.0 // seconds until 30 slow requests are due
 	baseSeconds   = 5.0   // of evidence for the throughput that changes are seen against
 	farGlances    = 2
@@ -200,6 +204,10 @@ const (
 	// loop does: how many come back is as good a measure as with a queue.
 	insideLeast = 0.85
 
+	// coldFor is how long callers queue because connections are being opened until it is
+	// learned from those that are.
+	coldFor = time.Second
+
 	settleLeast = 100 * time.Millisecond
 	settleMost  = 1500 * time.Millisecond
 	// turnoverMost is how long it is waited for that what was in use at the limit
@@ -243,14 +251,18 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, 
 	if l.Known {
 		return l.watch(cfg, at, w, limit, low, high, callers, est)
 	}
-	if est.Natural || est.Varied >= limit+limit/2 && l.saturatedFor(at) < varyingAfter { // the curve around here is known without trying
+	if est.Natural || est.Varied >= limit+limit/2 && l.saturatedFor(at) < varyingAfter && !l.outrun(at) { // the curve around here is known without trying
 		return move{soon: watchLook}
 	}
 	if l.saturatedFor(at) < saturatedFor {
 		return move{soon: fastLook}
 	}
+	n := l.first(w, limit, low, est)
+	if w.reach > 0 && n >= w.reach && l.saturatedFor(at) < coldFor { // it may be a queue for connections that open this moment
+		return move{soon: fastLook}
+	}
 	m := l.begin(at, limit, low)
-	if n := l.first(w, limit, low, est); n != limit {
+	if n != limit {
 		m = l.try(at, n, est.Service, sizing.Learning)
 	}
 	return m
@@ -284,6 +296,13 @@ func (l *Learner) queue(at time.Duration, w window, limit int) {
 	}
 	l.Came += float64(w.Arrivals)
 	l.Served.add(w)
+}
+
+// outrun tells whether so many more have come since callers began to queue than were served
+// that it is no burst of a load that varies: its ups and downs were another load's.
+func (l *Learner) outrun(at time.Duration) bool {
+	served := l.Served.Completions
+	return l.saturatedFor(at) >= outrunAfter && l.Came >= outrunTimes*served && l.Came-served >= 5*math.Sqrt(l.Came)
 }
 
 // saturatedFor is for how long callers have queued without a break.

@@ -163,7 +163,7 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	natural := k.Identified || k.Missing == model.MissingBelow && s.Limit > k.Upper
 	short := k.Identified && s.Limit < k.Lower && s.At-s.NaturalAt >= naturalGap
 	if queued >= varyingAfter && !short {
-		if natural = e.Varied >= s.Limit && k.N < s.Limit; natural && cfg.Objective != model.Latency {
+		if natural = e.Varied >= s.Limit && k.N < s.Limit && !s.Learn.Episode; natural && cfg.Objective != model.Latency {
 			k.N, best = s.Occupancy.Plateau(cfg.Objective)
 			natural = k.N > 0 && k.N < s.Limit
 		}

@@ -70,6 +70,9 @@ func (l *Learner) growing(at time.Duration, callers float64) bool {
 	if l.CallersThen == 0 {
 		l.CallersThen, l.OtherWay = callers, false
 	}
+	if l.outrun(at) && callers > outrunGrowth*l.CallersThen {
+		return true
+	}
 	return at >= max(l.RestedAt, l.SaturatedSince)+verifySoon && callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
 }
 
