@@ -50,3 +50,38 @@ func TestNothingIsCountedWhileConnectionsAreOpened(t *testing.T) {
 		t.Errorf("%d of 20 times it ended where a tenth is lost", wrong)
 	}
 }
+
+// 150 callers meet a cold pool of 100 on a server that takes 70 ms to open each of its
+// connections. Those that do not help are not opened first, only to be closed again.
+func TestAPoolThatStaysColdIsLearnedFromWhatIsOpen(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		curve curve
+		loses float64 // of the peak at most
+		most  float64 // connections opened
+	}{
+		{"pure search", pureSearch, 0.1, 35},
+		{"holding search", holdingSearch, 0.15, 80},
+	} {
+		wrong, opened := 0, 0.0
+		const seeds = 20
+		for seed := range uint64(seeds) {
+			p := newPlant(c.curve, 150, 100, 0.03, seed)
+			p.pace = 70 * time.Millisecond
+			p.run(config(), controller.State{}, 20*time.Second, nil)
+			opened = max(opened, p.conns)
+			best := 0.0
+			for n := 1.0; n <= 150; n++ {
+				best = max(best, c.curve(n))
+			}
+			if c.curve(float64(p.limit)) < (1-c.loses)*best {
+				t.Logf("%s, seed %d: it ends at %d", c.name, seed, p.limit)
+				wrong++
+			}
+		}
+		if wrong > 2 || opened > c.most {
+			t.Errorf("%s: %d of %d times it ended where too much is lost; %.0f connections were opened at most, want %.0f", c.name, wrong, seeds, opened, c.most)
+		}
+		t.Logf("%s: %.0f connections at most", c.name, opened)
+	}
+}

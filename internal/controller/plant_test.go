@@ -55,6 +55,8 @@ type plant struct {
 	opened     int           // the highest limit yet
 	opening    int           // of them
 	openedAt   time.Duration
+	pace       time.Duration // instead: that each takes to open, one after the other, from a cold pool; 0: not so
+	conns      float64       // that are open then
 	c          controller.Counters
 	moves      int
 	swaps      int
@@ -101,14 +103,33 @@ func (p *plant) run(cfg controller.Config, s controller.State, d time.Duration, 
 
 func (p *plant) observe() controller.Observation {
 	server := p.server
-	inUse, peak := min(p.limit, p.callers), max(p.peak, p.callers)
+	inUse, peak := p.inUse(), max(p.peak, p.callers)
 	p.peak = 0
-	return controller.Observation{At: p.at, Counters: p.c, Server: &server, Gauges: controller.Gauges{
-		Limit: p.limit, Max: p.max, Min: p.min, Room: p.room, InUse: inUse, Idle: p.limit - inUse, Connecting: p.dialling(), Queued: p.callers - inUse, Budget: 500, Peak: peak}}
+	o := controller.Observation{At: p.at, Counters: p.c, Server: &server, Gauges: controller.Gauges{
+		Limit: p.limit, Max: p.max, Min: p.min, Room: p.room, InUse: inUse, Idle: max(0, p.limit-inUse), Connecting: p.dialling(), Queued: p.callers - inUse, Budget: 500, Peak: peak}}
+	if reach := int(p.conns) + atOnce; p.pace > 0 && reach < p.limit {
+		o.Gauges.Reach = reach
+	}
+	return o
+}
+
+// atOnce is how many connections are opened at once where they have a pace.
+const atOnce = 4
+
+// inUse is how many connections serve.
+func (p *plant) inUse() int {
+	n := min(p.limit, p.callers)
+	if p.pace > 0 {
+		n = min(n, int(p.conns))
+	}
+	return n
 }
 
 // dialling is how many connections are being opened.
 func (p *plant) dialling() int {
+	if p.pace > 0 {
+		return min(atOnce, max(0, min(p.limit, p.callers)-int(p.conns)))
+	}
 	if p.at < p.openedAt {
 		return p.opening
 	}
@@ -119,7 +140,10 @@ func (p *plant) advance(dt time.Duration) {
 	p.at += dt
 	p.peak = max(p.peak, p.callers)
 	sec := dt.Seconds()
-	n := float64(min(p.limit, p.callers))
+	n := float64(p.inUse())
+	if p.pace > 0 && int(p.conns) < min(p.limit, p.callers) {
+		p.conns += sec / p.pace.Seconds()
+	}
 	if p.drift > 0 { // an Ornstein-Uhlenbeck process
 		keep := math.Exp(-sec / 5)
 		p.wander = keep*p.wander + p.drift*math.Sqrt(1-keep*keep)*p.rng.NormFloat64()
