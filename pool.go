@@ -172,8 +172,11 @@ func (p *Pool) timedOut(parent, ctx context.Context, err error) error {
 	if parent.Err() != nil || context.Cause(ctx) != ErrAcquireTimeout {
 		return err
 	}
-	g := p.gate.peek()
-	return fmt.Errorf("%w of %s: %d connections in use (limit %d), %d callers queued: %w", ErrAcquireTimeout, p.cfg.AcquireTimeout, g.inUse, g.limit, g.queued, err)
+	g, cold := p.gate.peek(), ""
+	if g.reach < g.limit {
+		cold = fmt.Sprintf(", of which %d are let in until more connections are open", g.reach)
+	}
+	return fmt.Errorf("%w of %s: %d connections in use (limit %d%s), %d callers queued: %w", ErrAcquireTimeout, p.cfg.AcquireTimeout, g.inUse, g.limit, cold, g.queued, err)
 }
 
 // released takes back what a caller gives back: the hold is booked and the

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/pgautotune/autotune"
@@ -46,10 +48,10 @@ func (d *dials) hook(c *autotune.Config) {
 func TestACrowdIsServedByTheFirstConnectionThatOpens(t *testing.T) {
 	leakFree(t)
 	const callers, atOnce = 40, 4
-	open1 := make(chan struct{})
+	rest := make(chan struct{})
 	d := &dials{each: func(n int64) error {
 		if n > 1 {
-			<-open1
+			<-rest
 		}
 		return nil
 	}}
@@ -65,7 +67,7 @@ func TestACrowdIsServedByTheFirstConnectionThatOpens(t *testing.T) {
 	if n := d.begun.Load(); n > atOnce+2 {
 		t.Errorf("%d connections are being opened for callers whom one could serve", n)
 	}
-	close(open1)
+	close(rest)
 	for _, err := range wait() {
 		if err != nil {
 			t.Error(err)
@@ -117,4 +119,24 @@ func TestWhereNothingOpensEverybodyIsLetIn(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
+}
+
+func TestATimeoutTellsOfTheRamp(t *testing.T) {
+	leakFree(t)
+	hung := make(chan struct{})
+	d := &dials{each: func(int64) error { <-hung; return nil }}
+	p := open(t, pgtest.DSN(t), 40, d.hook, func(c *autotune.Config) { c.AcquireTimeout = 100 * time.Millisecond })
+	_, wait := crowd(t, p, 10)
+	told := 0
+	for _, err := range wait() {
+		if !errors.Is(err, autotune.ErrAcquireTimeout) {
+			t.Errorf("got %v", err)
+		} else if strings.Contains(err.Error(), "(limit 40, of which 4 are let in until more connections are open)") {
+			told++
+		}
+	}
+	if told == 0 {
+		t.Error("nobody was told that the pool is cold")
+	}
+	close(hung)
 }
