@@ -90,7 +90,11 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 		up = !down
 	}
 	if up {
-		return min(high, l.stepAbove(&top))
+		n := l.stepAbove(&top)
+		if prior >= 2*top.N { // the more are in use, the better what they do is known
+			n = max(n, min(beyondPrior(prior), priorStep*top.N))
+		}
+		return min(high, n)
 	}
 	if down {
 		if bottom.N >= farDown && !l.Relearns { // nothing is known of the curve
@@ -121,6 +125,9 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 	}
 	return n
 }
+
+// priorStep is how many times as large a limit the prior may lead to, beyond the first.
+const priorStep = 4
 
 // farDown is the limit from which an episode goes down by quarters: no server that has a
 // knee so high loses much in the third of a second in which a quarter of it is tried.
