@@ -30,7 +30,8 @@ type generation struct {
 	min  int
 	max  atomic.Int64 // what the pool allows; see full
 
-	ready atomic.Bool // pool is set
+	ready   atomic.Bool // pool is set
+	minIdle int         // MinIdleConns of pool
 
 	// inflight counts the callers inside pool.Acquire. A generation is closed
 	// only when it is 0, because Close makes a running Acquire fail.
@@ -53,7 +54,7 @@ type routes struct{ current, next *generation }
 
 // build makes a generation that holds no connection yet.
 func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
-	gen := &generation{id: int(p.generations.Add(1)), room: p.room(template, size), min: size.Min, left: make(chan struct{}), closed: make(chan struct{})}
+	gen := &generation{id: int(p.generations.Add(1)), room: p.room(template, size), min: size.Min, minIdle: int(template.MinIdleConns), left: make(chan struct{}), closed: make(chan struct{})}
 	gen.max.Store(int64(size.Max))
 	gen.life, gen.end = context.WithCancel(context.Background())
 	cfg := template.Copy()
@@ -72,7 +73,7 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 		if gen.full() {
 			return errFull
 		}
-		if ctx.Value(ownAcquire{}) == nil && gen.opening() > p.gate.dials.Load() {
+		if ctx.Value(ownAcquire{}) == nil && gen.tooMany(p.gate.dials.Load()) {
 			return errRamp
 		}
 		if !p.budget.hasRoom() {
@@ -149,12 +150,15 @@ func (g *generation) full() bool {
 	return g.ready.Load() && int64(g.pool.Stat().TotalConns()) > g.max.Load()
 }
 
-// opening is how many connections are being opened.
-func (g *generation) opening() int64 {
+// tooMany tells whether the connection about to be opened is one more at once than the
+// ramp allows, beside those that pgxpool opens by itself because they are asked for.
+func (g *generation) tooMany(atOnce int64) bool {
 	if !g.ready.Load() {
-		return 0
+		return false
 	}
-	return int64(g.pool.Stat().ConstructingConns())
+	s := g.pool.Stat()
+	asked := max(0, g.min-int(s.TotalConns()-s.ConstructingConns()), g.minIdle-int(s.IdleConns()))
+	return int64(s.ConstructingConns()) > atOnce+int64(asked)
 }
 
 // errFull is met like a budget that is used up: whoever has a permit tries again as soon

@@ -140,3 +140,26 @@ func TestATimeoutTellsOfTheRamp(t *testing.T) {
 	}
 	close(hung)
 }
+
+// What pgxpool opens by itself, because it was asked for, is not the crowd's: of what one
+// of its rounds leaves out, nothing is opened for a minute.
+func TestMinComesBackInOneRound(t *testing.T) {
+	leakFree(t)
+	const least = 20
+	p := open(t, pgtest.DSN(t), 40, func(c *autotune.Config) { c.Pool.MinConns, c.Pool.HealthCheckPeriod = least, time.Minute })
+	full := func() string {
+		if n := p.Stat().IdleConns(); n < least {
+			return fmt.Sprintf("%d of %d are open", n, least)
+		}
+		return ""
+	}
+	eventually(t, full)
+	p.Reset()
+	c, err := p.Acquire(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Conn().Close(t.Context())
+	c.Release() // which calls for a round
+	eventually(t, full)
+}
