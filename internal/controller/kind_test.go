@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/sizing"
 )
 
 // Two kinds of queries of which one limit serves as many: searches, whose knee is 2, and
@@ -60,5 +61,47 @@ func TestAnotherKindOfWorkIsSeenAtTheSameThroughput(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// On a machine whose speed wanders, throughput far off has to last before it is believed;
+// but not where the backends do something else at the same time.
+func TestAChangeThatTheBackendsExplainNeedsNoPatience(t *testing.T) {
+	rising := table(map[int]float64{1: 600, 2: 1150, 4: 2100, 8: 3400, 16: 4800, 32: 5900, 64: 5600, 100: 5000, 150: 4200})
+	held := table(map[int]float64{1: 88, 2: 176, 4: 346, 8: 700, 16: 1400, 32: 2700, 64: 3664, 100: 3560, 150: 3500})
+	late, learned := 0, 0
+	for seed := range uint64(20) {
+		p := newPlant(rising, 150, 32, 0.04, seed)
+		p.server.Cores, p.drift = 2, 0.15
+		s, waits := controller.State{}, false
+		phase := func(d time.Duration, seen func(controller.Observation, controller.Decision)) {
+			for until := p.at + d; p.at < until; {
+				n := min(p.limit, p.callers)
+				p.server.Ours = controller.Backends{OnCPU: min(n, 3), Idle: n - min(n, 3)} // the callers share the cores
+				if waits {
+					p.server.Ours = controller.Backends{OnCPU: n / 20, IdleInTransaction: n - n/20}
+				}
+				s = p.run(config(), s, 100*time.Millisecond, seen)
+			}
+		}
+		phase(40*time.Second, nil)
+		if p.limit < 20 || p.limit > 50 || !s.Learn.Known {
+			continue // it is another limit's change
+		}
+		learned++
+		p.curve, waits = held, true
+		changed, noticed := p.at, time.Duration(0)
+		phase(4*time.Second, func(o controller.Observation, d controller.Decision) {
+			if noticed == 0 && d.Reason == sizing.CapacityChanged {
+				noticed = o.At - changed
+			}
+		})
+		if noticed == 0 || noticed > time.Second {
+			late++
+			t.Logf("seed %d: the change was noticed after %s", seed, noticed)
+		}
+	}
+	if learned < 10 || 3*late > learned {
+		t.Errorf("%d of %d changes were noticed later than after a second", late, learned)
 	}
 }

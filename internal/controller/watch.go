@@ -24,7 +24,7 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		l.Grows = false
 		return l.verify(at, l.Served, limit, min(max(ratio, verifyStep), overrunMost), low, high, est)
 	}
-	if t, far := l.glance(at, w, limit); far {
+	if t, far := l.glance(at, w, limit, est.Prior); far {
 		return l.changed(cfg, at, t, limit, low, high, callers, est)
 	}
 	if t, other := l.otherKind(at, w, limit, est); other {
@@ -120,7 +120,7 @@ func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low
 // of the load before. Windows are counted in completions: one ends with 30, or when as
 // many were due and some seconds have passed, so that a stall is one window. The first
 // second of a queue does not count: queues begin where completions happen to be few.
-func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bool) {
+func (l *Learner) glance(at time.Duration, w window, limit, prior int) (t Trial, far bool) {
 	if l.saturatedFor(at) < glanceAfter {
 		l.Glance, l.Far = Trial{}, 0
 		return t, false
@@ -131,7 +131,11 @@ func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bo
 	}
 	t, l.Glance = l.Glance, Trial{}
 	apart, doubt := l.apart(&t)
-	if apart <= math.Max(math.Log(farRatio), farDoubts*doubt) && (apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)) {
+	explained, least := l.explained(prior, t.rate()), math.Log(farRatio)
+	if explained {
+		least = math.Log(farLeast)
+	}
+	if apart <= math.Max(least, farDoubts*doubt) && (apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)) {
 		l.Far = 0
 		return t, l.settleBase(t)
 	}
@@ -143,7 +147,23 @@ func (l *Learner) glance(at time.Duration, w window, limit int) (t Trial, far bo
 	if l.Wanders {
 		patience = max(patience, patienceLeast)
 	}
+	if explained {
+		patience = 0
+	}
 	return t, l.Far >= farGlances && (at-l.FarSince >= patience || apart > math.Log(beyondWander))
+}
+
+// explained tells whether what the backends do has changed as throughput has: they wait
+// several times as much for each that computes, and less comes back, or the other way
+// round. No machine does that.
+func (l *Learner) explained(prior int, rate float64) bool {
+	if prior == 0 || l.Kind == 0 {
+		return false
+	}
+	if rate < l.BestX {
+		return float64(prior) >= kindRatio*l.Kind
+	}
+	return kindRatio*float64(prior) <= l.Kind
 }
 
 // otherKind tells whether what the backends do has become another kind of work than that
