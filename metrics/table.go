@@ -77,7 +77,7 @@ var poolMetrics = []metric{
 	counter(poolGroup, "autotune_waited_total", "Callers that had to queue before they got a connection.",
 		func(s *autotune.Snapshot) float64 { return float64(s.Waited) }),
 	{group: poolGroup, name: "autotune_acquire_wait_seconds", otel: "db.client.connection.wait_time",
-		help:      "Time that callers queued at the limit before they were let in, 0 for those that did not queue. Connecting is not in it.",
+		help:      "Time that callers queued before they were let in, at the limit or while the pool is cold, 0 for those that did not queue. Connecting is not in it.",
 		histogram: func(s *autotune.Snapshot) *autotune.Histogram { return &s.Waits }},
 	{group: poolGroup, name: "autotune_service_seconds", otel: "db.client.connection.use_time",
 		help:      "Time that connections were held. Holds below 10 µs are measured one in eight, and counted with it.",
