@@ -85,3 +85,30 @@ func TestAPoolThatStaysColdIsLearnedFromWhatIsOpen(t *testing.T) {
 		t.Logf("%s: %.0f connections at most", c.name, opened)
 	}
 }
+
+// From 4 to 8 connections throughput does not rise, behind that it does once more, because
+// the callers share the cores with the server. What the backends do says that the cores have
+// room: there it is worth a look.
+func TestAPlateauIsNoPeakWhereTheCoresHaveRoom(t *testing.T) {
+	scan := table(map[int]float64{1: 2600, 2: 4400, 4: 5096, 8: 5075, 16: 5378, 32: 5904, 64: 5662, 100: 5350, 150: 5100})
+	ended := func(computing func(n int) int) (good int) {
+		for seed := range uint64(20) {
+			p := newPlant(scan, 150, 4, 0.02, seed)
+			p.server.Cores = 2
+			p.run(config(), controller.State{}, 20*time.Second, func(_ controller.Observation, d controller.Decision) {
+				n := min(d.Limit, p.callers)
+				p.server.Ours = controller.Backends{OnCPU: computing(n), Idle: n - computing(n)}
+			})
+			if scan(float64(p.limit)) > 0.94*5904 {
+				good++
+			}
+		}
+		return good
+	}
+	if n := ended(func(n int) int { return min(n, 2) }); n < 15 {
+		t.Errorf("%d of 20 found the second rise", n)
+	}
+	if n := ended(func(n int) int { return n }); n > 5 {
+		t.Errorf("%d of 20 looked far above busy cores", n)
+	}
+}

@@ -41,7 +41,7 @@ func (l *Learner) beginFrom(at time.Duration, limit, low int, seen Trial) {
 
 // discard drops the trials of the episode before.
 func (l *Learner) discard() {
-	l.Trials, l.Duels, l.Refined, l.Counted, l.Leveled = 0, 0, 0, 0, 0
+	l.Trials, l.Duels, l.Refined, l.Scouted, l.Counted, l.Leveled = 0, 0, 0, false, 0, 0
 }
 
 // try moves the limit to n, to be measured once the pool has settled: a lowered

@@ -28,6 +28,7 @@ type Learner struct {
 
 	Duels     int              // limits measured once more to tell two apart
 	Refined   int              // limits measured between others
+	Scouted   bool             // a limit far above was measured
 	BrokenOff time.Duration    // when the queue of an unfinished episode went away; 0: not so
 	Relearns  bool             // the episode doubts a knee that was known
 	Doubted   bool             // and was broken off: until it goes on, that knee is the best guess

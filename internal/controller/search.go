@@ -103,6 +103,11 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 		return max(low, bottom.N/2)
 	}
 
+	if n := l.scout(high, x); n != 0 {
+		l.Scouted = true
+		return n
+	}
+
 	// Both ends are closed: refine around the choice, first the side that may
 	// hold a higher peak.
 	choice := l.smallest(cfg.Objective)
@@ -125,6 +130,25 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 	}
 	return n
 }
+
+// scout is a limit far above the largest trial, once in an episode whose climb ended on a
+// plateau although callers queue and the server's cores have little to run: a curve may
+// have a second rise behind one. An exact scan whose callers share two cores with the
+// server gives 5,100/s from 4 to 8 connections and 5,900 at 32. Not where the cores are
+// unknown or busy, where it could only harm, nor where throughput falls already.
+func (l *Learner) scout(high int, bestX float64) int {
+	top := &l.Measured[l.Trials-1]
+	idle := l.Cores > 0 && top.Censuses > 0 && top.busy(l.Cores) < busyCores
+	if l.Scouted || l.Relearns || !idle || top.N >= min(high, farDown) || top.rate() < scoutFrom*bestX {
+		return 0
+	}
+	return min(high, scoutStep*top.N)
+}
+
+const (
+	scoutStep = 4
+	scoutFrom = 0.95 // of the best throughput, at the largest limit tried
+)
 
 // priorStep is how many times as large a limit the prior may lead to, beyond the first.
 const priorStep = 4
