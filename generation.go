@@ -28,7 +28,7 @@ type generation struct {
 	pool *pgxpool.Pool
 	room int // MaxConns of pool: max can grow to this without a swap
 	min  int
-	max  atomic.Int64 // what the pool allows; see full
+	max  atomic.Int64 // what the pool allows; see oneMore
 
 	ready   atomic.Bool // pool is set
 	minIdle int         // MinIdleConns of pool
@@ -70,11 +70,8 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 			}
 			return errRetired
 		}
-		if gen.full() {
-			return errFull
-		}
-		if ctx.Value(ownAcquire{}) == nil && gen.tooMany(p.gate.dials.Load()) {
-			return errRamp
+		if err := gen.oneMore(ctx.Value(ownAcquire{}) != nil, p.gate.dials.Load()); err != nil {
+			return err
 		}
 		if !p.budget.hasRoom() {
 			return errNoBudget // before the user's hook fetches a token for nothing
@@ -141,24 +138,27 @@ func (p *Pool) room(template *pgxpool.Config, size Size) int {
 	return min(p.cfg.Budget, max(size.Max, p.cfg.Ceiling))
 }
 
-// full tells whether the connection about to be opened is one more than max. Callers
-// stay within that by their permits, but for moments in which a connection has no
+// oneMore turns the connection about to be opened back if it is one more than max, or than
+// the ramp allows at once: not if it is the pool's own, nor counting those that pgxpool
+// opens by itself because they are asked for.
+//
+// Callers stay within both by their permits, but for moments in which a connection has no
 // permit: one whose caller gave up while it was dialled, or that is held up by a hook on
 // its way back. pgxpool would let the next caller wait then, and so does who meets
 // errFull.
-func (g *generation) full() bool {
-	return g.ready.Load() && int64(g.pool.Stat().TotalConns()) > g.max.Load()
-}
-
-// tooMany tells whether the connection about to be opened is one more at once than the
-// ramp allows, beside those that pgxpool opens by itself because they are asked for.
-func (g *generation) tooMany(atOnce int64) bool {
+func (g *generation) oneMore(own bool, atOnce int64) error {
 	if !g.ready.Load() {
-		return false
+		return nil
 	}
 	s := g.pool.Stat()
+	if int64(s.TotalConns()) > g.max.Load() {
+		return errFull
+	}
 	asked := max(0, g.min-int(s.TotalConns()-s.ConstructingConns()), g.minIdle-int(s.IdleConns()))
-	return int64(s.ConstructingConns()) > atOnce+int64(asked)
+	if !own && int64(s.ConstructingConns()) > atOnce+int64(asked) {
+		return errRamp
+	}
+	return nil
 }
 
 // errFull is met like a budget that is used up: whoever has a permit tries again as soon

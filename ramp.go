@@ -12,15 +12,12 @@ import (
 type opening struct {
 	ramp.Ramp
 	timer *time.Timer // runs while somebody may be queued for the ramp; nil: not
-	opens int64       // ever
-	seen  int64       // opens when the timer was set
 }
 
 // opened counts a connection that can serve.
 func (g *gate) opened(took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.opening.opens++
 	g.opening.Opened(took)
 	g.rebound()
 }
@@ -64,7 +61,7 @@ func (g *gate) rebound() {
 // watchRamp sets the timer if somebody is queued for the ramp. mu is held.
 func (g *gate) watchRamp() {
 	if o := &g.opening; o.timer == nil && g.head != nil && g.reach.Load() < g.limit.Load() {
-		o.seen = o.opens
+		o.Watch()
 		o.timer = time.AfterFunc(ramp.Patience, g.impatient)
 	}
 }
@@ -75,7 +72,7 @@ func (g *gate) impatient() {
 	defer g.mu.Unlock()
 	o := &g.opening
 	o.timer = nil
-	if g.head != nil && o.opens == o.seen {
+	if g.head != nil {
 		o.Waited()
 	}
 	g.rebound()

@@ -35,6 +35,16 @@ func crowd(t *testing.T, p *autotune.Pool, n int) (served *atomic.Int64, wait fu
 	}
 }
 
+// none fails on each caller that was not served.
+func none(t *testing.T, errs []error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // dials is a hook before each connection is opened that counts them and decides.
 type dials struct {
 	begun atomic.Int64
@@ -68,11 +78,7 @@ func TestACrowdIsServedByTheFirstConnectionThatOpens(t *testing.T) {
 		t.Errorf("%d connections are being opened for callers whom one could serve", n)
 	}
 	close(rest)
-	for _, err := range wait() {
-		if err != nil {
-			t.Error(err)
-		}
-	}
+	none(t, wait())
 }
 
 func TestWhoWaitsForNothingToOpenIsLetInLater(t *testing.T) {
@@ -89,11 +95,7 @@ func TestWhoWaitsForNothingToOpenIsLetInLater(t *testing.T) {
 		return ""
 	})
 	close(hung)
-	for _, err := range wait() {
-		if err != nil {
-			t.Error(err)
-		}
-	}
+	none(t, wait())
 }
 
 // A failure is told to all at once, as by pgxpool, and not to four at a time.

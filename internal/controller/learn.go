@@ -152,8 +152,8 @@ const (
 	overrun       = 1.2 // times the throughput at rest: arrivals that a varying load's knee was not made for
 	overrunMost   = 4.0 // times the limit at which it is met
 	outrunAfter   = time.Second
-	outrunTimes   = 1.5
-	outrunGrowth  = 4     // of the callers, in the same time
+	outrunTimes   = 1.5   // arrivals to what was served since callers began to queue
+	outrunGrowth  = 4     // times the callers, in the same time, that asks for a trial at rest
 	glanceMost    = 300.0 // seconds until 30 slow requests are due
 	baseSeconds   = 5.0   // of evidence for the throughput that changes are seen against
 	farGlances    = 2
@@ -303,8 +303,12 @@ func (l *Learner) queue(at time.Duration, w window, limit int) {
 // that it is no burst of a load that varies: its ups and downs were another load's.
 func (l *Learner) outrun(at time.Duration) bool {
 	served := l.Served.Completions
-	return l.saturatedFor(at) >= outrunAfter && l.Came >= outrunTimes*served && l.Came-served >= 5*math.Sqrt(l.Came)
+	return l.saturatedFor(at) >= outrunAfter && l.Came >= outrunTimes*served && l.moreCame(served)
 }
+
+// moreCame tells whether more have come since callers began to queue than served, by five
+// standard errors.
+func (l *Learner) moreCame(served float64) bool { return l.Came-served >= 5*math.Sqrt(l.Came) }
 
 // saturatedFor is for how long callers have queued without a break.
 func (l *Learner) saturatedFor(at time.Duration) time.Duration {

@@ -65,7 +65,8 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 
 // growing tells whether the queue has become longer by a third since another limit was
 // tried last: the callers do not wait for each other, and more come than are served.
-// Then the throughput that the tolerance gives away may be what is missing.
+// Then the throughput that the tolerance gives away may be what is missing. Where it is
+// four times as long and outruns what is served, that is known after a second.
 func (l *Learner) growing(at time.Duration, callers float64) bool {
 	if l.CallersThen == 0 {
 		l.CallersThen, l.OtherWay = callers, false
@@ -81,7 +82,7 @@ func (l *Learner) growing(at time.Duration, callers float64) bool {
 // limit serves less than it did, because the queries are other queries.
 func (l *Learner) overrun(at time.Duration) (ratio float64) {
 	served := l.BestX * l.saturatedFor(at).Seconds()
-	if l.Came-served < 5*math.Sqrt(l.Came) || l.Served.Completions < served/farLeast {
+	if !l.moreCame(served) || l.Served.Completions < served/farLeast {
 		return 1
 	}
 	return l.Came / served

@@ -28,6 +28,7 @@ type Ramp struct {
 	atOnce  int           // connections that may be opened at once
 	fastest time.Duration // that one took to open, rising slowly
 	lifted  bool
+	quiet   bool // nothing has opened since Watch
 }
 
 const (
@@ -64,7 +65,7 @@ func (r *Ramp) Reach(limit int) int { return min(limit, r.open+r.AtOnce()) }
 // Opened counts a connection that can serve, and took so long to open.
 func (r *Ramp) Opened(took time.Duration) {
 	r.open++
-	r.lifted = false
+	r.lifted, r.quiet = false, false
 	took = max(took, 1)
 	if r.fastest = time.Duration(math.Ceil(forget * float64(r.fastest))); r.fastest == 0 || took < r.fastest {
 		r.fastest = took
@@ -83,5 +84,13 @@ func (r *Ramp) Lost() { r.open-- }
 // Failed lets everybody in, because a connection could not be opened.
 func (r *Ramp) Failed() { r.lifted = true }
 
-// Waited doubles the ramp, because nothing was opened for Patience while somebody waited.
-func (r *Ramp) Waited() { r.atOnce = min(2*r.atOnce, most) }
+// Watch begins to see whether anything opens, because somebody waits.
+func (r *Ramp) Watch() { r.quiet = true }
+
+// Waited doubles the ramp where nothing has opened since Watch, which is for Patience, and
+// somebody waits still.
+func (r *Ramp) Waited() {
+	if r.quiet {
+		r.atOnce = min(2*r.atOnce, most)
+	}
+}

@@ -69,6 +69,7 @@ func TestTheRampNeverShuts(t *testing.T) {
 			case 0:
 				r.Failed()
 			case 1:
+				r.Watch()
 				r.Waited()
 			case 2:
 				if open > 0 {

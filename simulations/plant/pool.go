@@ -37,7 +37,6 @@ type conn struct {
 	cold   int32 // how many of its first queries are to come
 	state  connState
 	dead   bool // the server has lost it; nobody here knows
-	serves bool // counts for the ramp
 	permit bool // gives a permit back when it is gone
 	slot   bool // the server counts it
 	next   int32
@@ -265,7 +264,6 @@ func (p *plant) connected(c int32) {
 // handOut gives a new connection to the one it was dialled for.
 func (p *plant) handOut(c int32) {
 	k := &p.pool.conns[c]
-	k.serves = true
 	k.born, k.used, k.cold = p.now, p.now, int32(p.cfg.Server.ColdQueries)
 	switch owner := k.owner; {
 	case owner >= 0:
@@ -329,15 +327,12 @@ func (p *plant) refused(c int32) {
 	p.timers.set(handle(ofRetry, owner), at)
 }
 
-// close closes a connection that is in nobody's hands. The token comes back when
+// close closes a connection that was open and is in nobody's hands. The token comes back when
 // its backend is gone.
 func (p *plant) close(c int32) {
 	k := &p.pool.conns[c]
 	k.state, k.owner = closing, nobody
-	if k.serves {
-		k.serves = false
-		p.lost()
-	}
+	p.gate.cold.Lost()
 	if k.dead {
 		p.gone(c)
 		return

@@ -11,8 +11,7 @@ import (
 type cold struct {
 	ramp.Ramp
 	on     bool
-	timing bool  // timerRamp runs
-	seen   int64 // connects when it was set
+	timing bool // timerRamp runs
 }
 
 // reach is how many permits may be in use at once.
@@ -28,9 +27,6 @@ func (p *plant) opened(took time.Duration) {
 	p.gate.cold.Opened(took)
 	p.letIn()
 }
-
-// lost: one of them is closed.
-func (p *plant) lost() { p.gate.cold.Lost() }
 
 // notOpened: a connection could not be opened, and everybody is let in.
 func (p *plant) notOpened() {
@@ -51,7 +47,8 @@ func (p *plant) letIn() {
 // watchRamp sets the timer if somebody is queued for the ramp.
 func (p *plant) watchRamp() {
 	if o := &p.gate.cold; o.on && !o.timing && p.gate.anyone() && p.gate.reach() < p.gate.limit {
-		o.timing, o.seen = true, p.pool.connects
+		o.timing = true
+		o.Watch()
 		p.timers.set(timerRamp, p.now+int64(ramp.Patience))
 	}
 }
@@ -60,7 +57,7 @@ func (p *plant) watchRamp() {
 func (p *plant) rampTimer() {
 	o := &p.gate.cold
 	o.timing = false
-	if p.gate.anyone() && p.pool.connects == o.seen {
+	if p.gate.anyone() {
 		o.Waited()
 	}
 	p.letIn()
