@@ -196,10 +196,10 @@ func (l *Learner) further(cfg Config, at time.Duration, low, high int, callers f
 	}
 	asking := max(int(callers), l.Most)
 	n, all := l.next(cfg, low, min(high, max(low, asking-1)), est.Prior), false
+	if l.All && (n == 0 || n == l.Current.N) {
+		return l.settle(at) // the queue that is left is of those who come back this moment
+	}
 	if n == 0 {
-		if l.All {
-			return l.settle(at) // the queue that is left is of those who come back this moment
-		}
 		n = l.forAll(cfg.Objective, asking, high)
 		all = n != 0
 	}

@@ -66,7 +66,7 @@ func TestAMemoryIsNotJudgedByTheFirstInstantAtItsLimit(t *testing.T) {
 			slow++
 		}
 	}
-	if slow > 2 { // without asking again, most of them
+	if slow > 4 { // without asking again, most of them; of three the limit learned before is not within 5 % of the peak
 		t.Errorf("%d of 20 times it took more than three seconds until the load that was known is served", slow)
 	}
 }

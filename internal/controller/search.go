@@ -116,7 +116,7 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 		refine, again = refine/2, again-1
 	}
 	if l.Refined < refine {
-		if n := l.between(choice, best); n != 0 {
+		if n := l.between(cfg.Objective, choice, best); n != 0 {
 			l.Refined++
 			return n
 		}
@@ -162,28 +162,74 @@ const farDown = 32
 func beyondPrior(prior int) int { return prior + (prior+1)/2 }
 
 // between is a limit between those measured that may be the peak, or may be the
-// smallest that does; 0 when they are close enough together.
-func (l *Learner) between(choice, best int) int {
-	if best+1 < l.Trials {
-		if n := middle(l.Measured[best].N, l.Measured[best+1].N, 1.4); n != 0 {
-			return n
+// smallest that does; 0 when they are close enough together. The peak is looked for where
+// the lines through the trials on either side leave most room for it.
+func (l *Learner) between(o model.Objective, choice, best int) int {
+	peak, most := 0, -math.Log(1-give(o))
+	for i := max(0, best-1); i <= best && i+1 < l.Trials; i++ {
+		if n, room := l.room(i, best); n != 0 && room > most {
+			peak, most = n, room
 		}
 	}
-	if best > 0 {
-		if n := middle(l.Measured[best-1].N, l.Measured[best].N, 1.4); n != 0 {
-			return n
-		}
+	if peak != 0 {
+		return peak
 	}
-	if choice > 0 {
-		return middle(l.Measured[choice-1].N, l.Measured[choice].N, 1.4)
+	for _, i := range [...]int{best, best - 1, choice - 1} { // no curve is as smooth as that
+		if i >= 0 && i+1 < l.Trials {
+			if n := middle(l.Measured[i].N, l.Measured[i+1].N, 1.4); n != 0 {
+				return n
+			}
+		}
 	}
 	return 0
 }
+
+// room is how much more than the best trial one between the i-th and the next can give,
+// as a log ratio, and at which limit. On logarithmic scales a capacity curve bends down
+// only, at most as steep as one connection's share, so that neither of the lines through
+// the trials to the left and to the right can be crossed. n is 0 where the two trials are
+// close enough together.
+func (l *Learner) room(i, best int) (n int, room float64) {
+	a, b := &l.Measured[i], &l.Measured[i+1]
+	if n = middle(a.N, b.N, closest); n == 0 {
+		return 0, 0
+	}
+	slope := func(t, u *Trial) float64 {
+		return math.Log(u.rate()/t.rate()) / math.Log(float64(u.N)/float64(t.N))
+	}
+	left, right := 1.0, math.Inf(-1)
+	if i > 0 {
+		left = min(left, slope(&l.Measured[i-1], a))
+	}
+	if i+2 < l.Trials {
+		right = slope(b, &l.Measured[i+2])
+	}
+	wide := math.Log(float64(b.N) / float64(a.N))
+	rise := math.Log(b.rate() / a.rate())
+	at := wide // where the lines cross, from a
+	if !math.IsInf(right, 0) && left > right {
+		at = (rise - right*wide) / (left - right)
+	}
+	at = min(max(at, wide/4), 3*wide/4)
+	top := left * at
+	if !math.IsInf(right, 0) {
+		top = min(top, rise+right*(at-wide))
+	}
+	n = min(max(int(math.Round(float64(a.N)*math.Exp(at))), a.N+1), b.N-1)
+	return n, top - math.Log(l.Measured[best].rate()/a.rate())
+}
+
+// closest is the ratio of two limits between which there is nothing to look for: on a
+// curve that falls by a third for a doubling, the peak is within 3 % of one of them.
+const closest = 1.15
 
 // duel is the limit to measure once more because it decides and is not known
 // well enough: the choice or the peak it is compared with. 0 when it is clear
 // which one serves the objective, or both were measured for long.
 func (l *Learner) duel(o model.Objective, choice, best int) int {
+	if c := &l.Measured[choice]; c.Seconds < confirmed && !c.Paired {
+		return c.N // what was best of several was also lucky
+	}
 	if choice == best {
 		if choice == 0 {
 			return 0
@@ -224,11 +270,14 @@ func (l *Learner) openBelow(low int, bestX float64) bool {
 		return true
 	}
 	above := &l.Measured[1]
+	for i := 2; i < l.Trials && 5*above.N < 7*bottom.N; i++ { // next to it, the slope would be that of the noise
+		above = &l.Measured[i]
+	}
 	ratio := math.Log(float64(above.N) / float64(bottom.N))
 	rise := (math.Log(bottom.rate()/float64(bottom.N)) - math.Log(above.rate()/float64(above.N))) / ratio
 	// Half the limit gives as much if each connection completes twice as much, a slope
 	// of 1; where throughput has fallen already, it takes more.
-	needed := 1 + math.Log(bestX/bottom.rate())/ratio
+	needed := 1 + math.Log(bestX/bottom.rate())/max(ratio, math.Ln2)
 	return rise > max(0.5, needed-openSlope)
 }
 
