@@ -97,9 +97,9 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	case n <= high && n >= low:
 	case l.Verify:
 		return l.putOff(at)
-	case n > high || n < l.Walled: // a wall has moved
+	case n > high || l.Trials == 0 && n < l.Walled: // a wall has moved
 		return l.conclude(cfg, at, low, high)
-	case l.Trials > 0: // the ups and downs advise against it now
+	case l.Trials > 0: // one from below, or the ups and downs advise against it now
 		return l.further(cfg, at, low, high, callers, est, sizing.Learning)
 	}
 	if at-l.BackAt > max(stallLeast, stallServices*est.Service) {

@@ -41,7 +41,7 @@ func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Dec
 	d.Limit, d.Reason = n, l.came(n)
 	l.Knee, l.PeakX, l.BestX = k, est.PeakThroughput, est.KneeThroughput
 	l.rest(o.At, 0)
-	l.BaseCount = est.KneeThroughput * occupancyLeast.Seconds() // at least
+	l.BaseCount = s.Occupancy.Behind(k.N)
 	l.VerifyUp = !k.Identified                                  // the first limit to be tried is above, unless what is below was not seen
 }
 

@@ -179,6 +179,18 @@ func (o *Occupancy) Plateau(objective Objective) (n int, x float64) {
 	return int(math.Round(c.n[choice])), c.x(choice)
 }
 
+// Behind is how many connections that came back, each telling something new, the
+// throughput of n connections in use rests on; 0 where nothing is known.
+func (o *Occupancy) Behind(n int) (left float64) {
+	c := o.curve()
+	for i := range c.count {
+		if left = c.weight[i]; int(math.Round(c.n[i])) >= n {
+			break
+		}
+	}
+	return left
+}
+
 // levelCurve is the unimodal curve that fits the levels best, as in [smooth], but
 // without allocating: it is made at every look.
 type levelCurve struct {
