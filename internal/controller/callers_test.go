@@ -189,16 +189,16 @@ func TestAGrowingQueueIsAnsweredInBothDirections(t *testing.T) {
 	}
 	p.callers = 150
 	var down, up time.Duration
-	for p.at < 5*time.Minute && up == 0 {
+	for p.at < 5*time.Minute && down == 0 {
 		s = p.run(config(), s, 200*time.Millisecond, nil)
-		if l := &s.Learn; l.Verify && l.Current.N < l.Base && down == 0 {
-			down = p.at
-		} else if l.Verify && l.Current.N > l.Base && down > 0 {
+		if l := &s.Learn; l.Verify && l.Current.N > l.Base && up == 0 {
 			up = p.at
+		} else if l.Verify && l.Current.N < l.Base && up > 0 {
+			down = p.at
 		}
 	}
-	if up == 0 || up-down > 30*time.Second {
-		t.Errorf("the queue grows: one below was tried at %s, one above at %s", down, up)
+	if down == 0 || down-up > 30*time.Second {
+		t.Errorf("the queue grows: one above was tried at %s, one below at %s", up, down)
 	}
 }
 

@@ -24,6 +24,9 @@ func (l *Learner) begin(at time.Duration, limit, low int) move {
 	if !l.Resumed {
 		l.discard()
 		l.Low = low
+		if l.Prior > 0 { // what the backends do is as good a witness
+			l.Low = min(low, max(l.Walled, l.Prior))
+		}
 	}
 	l.Current, l.Most, l.Turns = Trial{N: limit}, 0, Turns{}
 	l.From, l.Moved, l.BackAt, l.Left = at, at, at, 0
@@ -287,5 +290,5 @@ func (l *Learner) decided(o model.Objective, t *Trial) bool {
 		return false
 	}
 	gain, doubt := l.gain(t, b)
-	return gain < math.Log(1-give(o))-2*doubt || gain > math.Log(farLeast)+2*doubt
+	return gain < math.Log(1-give(o))-2*doubt || gain > math.Log(farLeast)+2*doubt || o != model.Latency && l.Grows && t.N > b.N && gain > give(o)+3*doubt
 }

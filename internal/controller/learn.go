@@ -152,10 +152,11 @@ const (
 	overrun       = 1.2 // times the throughput at rest: arrivals that a varying load's knee was not made for
 	overrunMost   = 4.0 // times the limit at which it is met
 	outrunAfter   = time.Second
-	outrunTimes   = 1.5   // arrivals to what was served since callers began to queue
-	outrunGrowth  = 4     // times the callers, in the same time, that asks for a trial at rest
-	glanceMost    = 300.0 // seconds until 30 slow requests are due
-	baseSeconds   = 5.0   // of evidence for the throughput that changes are seen against
+	outrunTimes   = 1.5             // arrivals to what was served since callers began to queue
+	outrunGrowth  = 4               // times the callers, in the same time, that asks for a trial at rest
+	growsFor      = 3 * time.Second // of it, where nothing else has been tried
+	glanceMost    = 300.0           // seconds until 30 slow requests are due
+	baseSeconds   = 5.0             // of evidence for the throughput that changes are seen against
 	farGlances    = 2
 	patienceLeast = time.Second
 	patienceMost  = 8 * time.Second

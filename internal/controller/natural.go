@@ -42,7 +42,7 @@ func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Dec
 	l.Knee, l.PeakX, l.BestX = k, est.PeakThroughput, est.KneeThroughput
 	l.rest(o.At, 0)
 	l.BaseCount = s.Occupancy.Behind(k.N)
-	l.VerifyUp = !k.Identified                                  // the first limit to be tried is above, unless what is below was not seen
+	l.VerifyUp = !k.Identified // the first limit to be tried is above, unless what is below was not seen
 }
 
 // judge compares the knee that the ups and downs showed last with where an episode ends.

@@ -16,12 +16,12 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 			return l.changed(cfg, at, t, limit, low, high, callers, est)
 		}
 		ratio := l.overrun(at)
-		if ratio < overrun || at < l.OverrunAt {
+		l.Grows = l.untried(at, callers)
+		if (ratio < overrun || at < l.OverrunAt) && !l.Grows {
 			return move{soon: watchLook}
 		}
-		// Far more ask than this limit ever served. Whether the server could do
+		// More ask than this limit ever served. Whether the server could do
 		// more is not seen from here: it takes a trial above.
-		l.Grows = false
 		return l.verify(at, l.Served, limit, min(max(ratio, verifyStep), overrunMost), low, high, est)
 	}
 	if t, far := l.glance(at, w, limit, est.Prior); far {
@@ -60,6 +60,9 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	if l.Grows = l.growing(at, callers); at < l.VerifyAt && !l.Grows {
 		return move{soon: soon}
 	}
+	if l.Grows { // what the objective gives away lies above
+		l.VerifyUp = l.OtherWay
+	}
 	return l.verify(at, t, limit, verifyStep, low, high, est)
 }
 
@@ -68,13 +71,20 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 // Then the throughput that the tolerance gives away may be what is missing. Where it is
 // four times as long and outruns what is served, that is known after a second.
 func (l *Learner) growing(at time.Duration, callers float64) bool {
-	if l.CallersThen == 0 {
-		l.CallersThen, l.OtherWay = callers, false
-	}
-	if l.outrun(at) && callers > outrunGrowth*l.CallersThen {
+	if l.untried(at, callers) || l.outrun(at) && callers > outrunGrowth*l.CallersThen {
 		return true
 	}
 	return at >= max(l.RestedAt, l.SaturatedSince)+verifySoon && callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
+}
+
+// untried tells whether it grows so for three seconds, less fast, at a limit beside which
+// no other has been tried since it rests there.
+func (l *Learner) untried(at time.Duration, callers float64) bool {
+	if l.CallersThen == 0 {
+		l.CallersThen, l.OtherWay = callers, false
+	}
+	return l.VerifyEvery == verifyFirst && l.saturatedFor(at) >= growsFor &&
+		callers > outrunGrowth*l.CallersThen && l.moreCame(l.Served.Completions)
 }
 
 // overrun is how many times what this limit serves has asked for it since callers
