@@ -75,7 +75,7 @@ func (l *Learner) rest(at time.Duration, seconds float64) {
 	if seconds > baseSeconds { // of slow requests: no short trial that needs refining
 		l.BaseSeconds = seconds
 	}
-	l.VerifyEvery = verifyFirst
+	l.VerifyEvery, l.VainUp, l.VainDown = verifyFirst, 0, 0
 	l.VerifyAt, l.OverrunAt, l.RestedAt, l.CallersThen = at+l.VerifyEvery, at, at, 0
 	l.VerifyUp = true // down is next: a smaller limit that serves as much is worth more
 }

@@ -97,8 +97,11 @@ const (
 	// be what the callers are waiting for.
 	verifyQueued = 2 * time.Minute
 
-	// verifyStep is how far from the limit in force that trial is, as a ratio.
-	verifyStep = 1.5
+	// verifyStep is how far from the limit in force that trial is, as a ratio, and
+	// verifyFiner how many there are one way, each half as far as the one before, until
+	// they begin again: a peak may be narrow.
+	verifyStep  = 1.5
+	verifyFiner = 3
 
 	// staleAfter is how long the pool's ups and downs may have shown nothing new
 	// and still be believed while callers queue.

@@ -110,11 +110,13 @@ type Learner struct {
 	VerifyEvery time.Duration
 	Verify      bool // the episode is only a trial of one other limit
 	VerifyUp    bool
-	OverrunAt   time.Duration // when one above may be tried because more callers come
-	RestedAt    time.Duration // since when no other limit has been tried
-	CallersThen float64       // in use and queued then, or when the queue began
-	Grows       bool          // the trial was begun because the queue grows
-	OtherWay    bool          // such a trial was in vain, and the other direction is next
+	// Such trials in vain since it rests here, each way.
+	VainUp, VainDown int
+	OverrunAt        time.Duration // when one above may be tried because more callers come
+	RestedAt         time.Duration // since when no other limit has been tried
+	CallersThen      float64       // in use and queued then, or when the queue began
+	Grows            bool          // the trial was begun because the queue grows
+	OtherWay         bool          // such a trial was in vain, and the other direction is next
 }
 
 // Shown is what the pool's ups and downs showed of a load: see [model.Estimate].

@@ -58,6 +58,15 @@ func (s *State) judge(limit int) {
 	s.NaturalUpper = 0
 }
 
+// contradict is judge where a trial beside the limit in force led to another: that the
+// two were compared says more than the moments at which the load itself was there.
+func (s *State) contradict(cfg Config, at time.Duration, limit int) {
+	if k, _, _, _ := s.Occupancy.Knee(cfg.Objective, 0); k.Identified && (limit < k.Lower || limit > k.Upper) {
+		s.NaturalEvery = min(max(2*s.NaturalEvery, verifyFirst), crowdMost)
+		s.NaturalAt, s.NaturalUpper = at, 0
+	}
+}
+
 // follow raises the limit for demand that comes in bursts, too short to learn
 // from: as far as the Erlang formula and the peak ask for, in doublings, while
 // nothing shows that the last one was one too many.

@@ -254,7 +254,7 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	// Waits are booked when they end, those of slow requests late.
 	callers := math.Max(w.inUse+w.WaitTime.Seconds()/w.Elapsed.Seconds(), float64(o.Gauges.InUse+o.Gauges.Queued))
 
-	learning := s.Learn.Episode
+	learning, verifying := s.Learn.Episode, s.Learn.Verify
 	m := s.Learn.observe(cfg, o.At, w, s.crowd(w, est), limit, low, high, callers, est)
 	if m.limit > 0 {
 		d.Limit, d.Reason, d.Turn = m.limit, m.reason, m.turn
@@ -279,6 +279,9 @@ func (s *State) decide(cfg Config, o Observation, w window, est model.Estimate, 
 	d.Next = m.soon
 	if learning && !s.Learn.Episode && !est.Natural {
 		s.judge(d.Limit)
+	}
+	if verifying && s.Learn.Known && d.Limit != s.Learn.Base {
+		s.contradict(cfg, o.At, d.Limit)
 	}
 	if least := min(pinned+1, high); d.Limit < least { // else nobody is served
 		d.Limit, d.Reason = least, sizing.DemandRose

@@ -22,7 +22,8 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		}
 		// More ask than this limit ever served. Whether the server could do
 		// more is not seen from here: it takes a trial above.
-		return l.verify(at, l.Served, limit, min(max(ratio, verifyStep), overrunMost), low, high, est)
+		l.VerifyUp = false
+		return l.verify(at, l.Served, limit, min(max(ratio, l.nextStep()), overrunMost), low, high, est)
 	}
 	if t, far := l.glance(at, w, limit, est.Prior); far {
 		return l.changed(cfg, at, t, limit, low, high, callers, est)
@@ -63,7 +64,17 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	if l.Grows { // what the objective gives away lies above
 		l.VerifyUp = l.OtherWay
 	}
-	return l.verify(at, t, limit, verifyStep, low, high, est)
+	return l.verify(at, t, limit, l.nextStep(), low, high, est)
+}
+
+// nextStep is how far the next trial of another limit goes: half as far, and half of that,
+// where those before it the same way were in vain.
+func (l *Learner) nextStep() float64 {
+	vain := l.VainDown
+	if !l.VerifyUp { // it turns
+		vain = l.VainUp
+	}
+	return math.Pow(verifyStep, math.Exp2(-float64(vain%verifyFiner)))
 }
 
 // growing tells whether the queue has become longer by a third since another limit was
@@ -329,6 +340,11 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 		most := verifyMost
 		if l.saturatedFor(at) >= l.VerifyEvery {
 			most = verifyQueued
+		}
+		if other.N > l.Base {
+			l.VainUp++
+		} else {
+			l.VainDown++
 		}
 		l.VerifyEvery = min(2*l.VerifyEvery, most)
 		l.VerifyAt, l.RestedAt = at+l.VerifyEvery, at
