@@ -76,6 +76,7 @@ func (l *Learner) rest(at time.Duration, seconds float64) {
 		l.BaseSeconds = seconds
 	}
 	l.VerifyEvery, l.VainUp, l.VainDown = verifyFirst, 0, 0
+	l.Fewest, l.Longest = 0, 0
 	l.VerifyAt, l.OverrunAt, l.RestedAt, l.CallersThen = at+l.VerifyEvery, at, at, 0
 	l.VerifyUp = true // down is next: a smaller limit that serves as much is worth more
 }

@@ -115,8 +115,10 @@ type Learner struct {
 	OverrunAt        time.Duration // when one above may be tried because more callers come
 	RestedAt         time.Duration // since when no other limit has been tried
 	CallersThen      float64       // in use and queued then, or when the queue began
-	Grows            bool          // the trial was begun because the queue grows
-	OtherWay         bool          // such a trial was in vain, and the other direction is next
+	// The fewest and the most of them since it rests here, while they queued.
+	Fewest, Longest float64
+	Grows           bool // the trial was begun because the queue grows
+	OtherWay        bool // such a trial was in vain, and the other direction is next
 }
 
 // Shown is what the pool's ups and downs showed of a load: see [model.Estimate].

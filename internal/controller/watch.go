@@ -11,6 +11,10 @@ import (
 // watch looks, at the limit an episode ended at, for a change of the curve, and
 // now and then tries another limit.
 func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high int, callers float64, est model.Estimate) move {
+	if l.Longest == 0 {
+		l.Fewest = callers
+	}
+	l.Fewest, l.Longest = math.Min(l.Fewest, callers), math.Max(l.Longest, callers)
 	if est.Varied >= limit && l.saturatedFor(at) < varyingAfter { // the load's ups and downs tell small changes
 		if t, far := l.glanceVarying(at, w); far {
 			return l.changed(cfg, at, t, limit, low, high, callers, est)
@@ -97,6 +101,12 @@ func (l *Learner) untried(at time.Duration, callers float64) bool {
 	return l.VerifyEvery == verifyFirst && l.saturatedFor(at) >= growsFor &&
 		callers > outrunGrowth*l.CallersThen && l.moreCame(l.Served.Completions)
 }
+
+// open tells whether the callers do not wait for each other: how many there are has
+// varied by more, since it rests here, than that of those who come back and pause does.
+// Then a queue that does not end is one of hardly more than is served, and the
+// throughput that the objective gives away would end it.
+func (l *Learner) open() bool { return l.Longest-l.Fewest > 5*math.Sqrt(l.Longest) }
 
 // overrun is how many times what this limit serves has asked for it since callers
 // began to queue, and 1 as long as that may be chance, by five standard errors, or the
@@ -325,7 +335,7 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 		base = *b
 	}
 	gain, doubt := l.gain(&other, &base)
-	better := gain > give(o)+2*doubt
+	better := gain > give(o)+2*doubt || l.open() && gain > doubt
 	another := math.Log(farLeast) // so much more, and it is another curve
 	switch {
 	case o == model.Latency: // throughput over response time, X²/n: a rising curve is no other one
@@ -334,7 +344,7 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 		another += math.Max(0, wider)
 	case other.N < l.Base:
 		peak := math.Max(0, math.Log(l.PeakX/l.BestX)) // over the limit in force
-		better = gain > 0 || gain-doubt > math.Log(1-give(o))+peak
+		better = gain > 0 || !l.open() && gain-doubt > math.Log(1-give(o))+peak
 	}
 	if !better {
 		most := verifyMost
