@@ -90,7 +90,8 @@ const (
 	verifyFirst = time.Minute
 	verifyMost  = 8 * time.Minute
 
-	// verifySoon is the least time between two trials while the queue grows.
+	// verifySoon is the least time between two trials while the queue grows, or after one
+	// that led to another limit.
 	verifySoon = 15 * time.Second
 
 	// verifyQueued bounds it while the queue never ends: then another limit may

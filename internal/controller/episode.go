@@ -62,7 +62,7 @@ func (l *Learner) try(at time.Duration, n int, service time.Duration, reason siz
 
 // trial continues the measurement of the current limit.
 func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, callers float64, est model.Estimate) move {
-	if est.Natural && !l.Verify { // meanwhile the load itself has shown the knee
+	if est.Natural && est.Knee.Identified && !l.Verify { // meanwhile the load itself has shown the knee
 		l.Episode = false
 		return move{}
 	}
@@ -131,7 +131,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 		return l.interrupted(cfg, at, n, low, high, callers, est)
 	}
 	if !l.Turns.Theirs {
-		l.Current.Running += math.Min(est.Running, float64(n)) // the smoothed figure has something of the limit before
+		l.Current.Running += math.Min(est.Running, float64(n)) // it may have been read at the limit before
 		l.Current.Censuses++
 	}
 	if l.Turns.Rival.N == 0 {

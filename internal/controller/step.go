@@ -182,7 +182,7 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 		e.Saturated = w.saturated
 	}
 	e.Crowded = s.Server.Cores > 0 && s.Computing >= 2*float64(s.Server.Cores)
-	e.Running = s.Running
+	e.Running = float64(s.Server.Ours.OnCPU)
 	e.Prior = sizing.Prior(s.Server.Cores, s.Computing, s.Waiting)
 	return e
 }

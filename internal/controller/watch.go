@@ -382,6 +382,7 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 	l.Knee.Lower, l.Knee.Upper = min(l.Knee.Lower, other.N), max(l.Knee.Upper, other.N)
 	l.correct(at)
 	l.rest(at, other.Seconds)
-	l.VerifyUp = other.N < l.Base // goes on the same way next time
+	l.VerifyUp = other.N < l.Base // goes on the same way next time, soon
+	l.VerifyAt = at + verifySoon
 	return move{limit: other.N, reason: reason, soon: watchLook}, true
 }
