@@ -158,7 +158,7 @@ const (
 	outrunAfter   = time.Second
 	outrunTimes   = 1.5             // arrivals to what was served since callers began to queue
 	outrunGrowth  = 4               // times the callers, in the same time, that asks for a trial at rest
-	growsFor      = 3 * time.Second // of it, where nothing else has been tried
+	swellsFor     = 3 * time.Second // of it, where nothing else has been tried
 	glanceMost    = 300.0           // seconds until 30 slow requests are due
 	baseSeconds   = 5.0             // of evidence for the throughput that changes are seen against
 	farGlances    = 2
@@ -257,7 +257,8 @@ func (l *Learner) observe(cfg Config, at time.Duration, w window, crowded bool, 
 	if l.Known {
 		return l.watch(cfg, at, w, limit, low, high, callers, est)
 	}
-	if est.Natural || est.Varied >= limit+limit/2 && l.saturatedFor(at) < varyingAfter && !l.outrun(at) { // the curve around here is known without trying
+	swells := l.swells(at, callers)
+	if est.Natural || est.Varied >= limit+limit/2 && l.saturatedFor(at) < varyingAfter && !l.outrun(at) && !swells { // the curve around here is known without trying
 		return move{soon: watchLook}
 	}
 	if l.saturatedFor(at) < saturatedFor {

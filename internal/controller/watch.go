@@ -92,14 +92,19 @@ func (l *Learner) growing(at time.Duration, callers float64) bool {
 	return at >= max(l.RestedAt, l.SaturatedSince)+verifySoon && callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
 }
 
-// untried tells whether it grows so for three seconds, less fast, at a limit beside which
-// no other has been tried since it rests there.
+// untried tells whether it swells at a limit beside which no other has been tried since
+// it rests there.
 func (l *Learner) untried(at time.Duration, callers float64) bool {
+	return l.swells(at, callers) && l.VerifyEvery == verifyFirst
+}
+
+// swells tells whether callers have queued for three seconds, there are four times as many
+// as then, and more have come than were served: that is no burst any more.
+func (l *Learner) swells(at time.Duration, callers float64) bool {
 	if l.CallersThen == 0 {
 		l.CallersThen, l.OtherWay = callers, false
 	}
-	return l.VerifyEvery == verifyFirst && l.saturatedFor(at) >= growsFor &&
-		callers > outrunGrowth*l.CallersThen && l.moreCame(l.Served.Completions)
+	return l.saturatedFor(at) >= swellsFor && callers > outrunGrowth*l.CallersThen && l.moreCame(l.Served.Completions)
 }
 
 // open tells whether the callers do not wait for each other: how many there are has
