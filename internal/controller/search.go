@@ -345,7 +345,7 @@ func (l *Learner) forAll(o model.Objective, callers, high int) int {
 // too shortly for that: throughput may still rise within three standard errors.
 func (l *Learner) doubtAbove(high int) bool {
 	top := &l.Measured[l.Trials-1]
-	if l.Trials < 2 || top.N >= high || top.busy(l.Cores) >= fullCores || (top.Seconds >= confirmed || top.Paired) && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
+	if l.Trials < 2 || l.best() < l.Trials-2 || top.N >= high || top.busy(l.Cores) >= fullCores || (top.Seconds >= confirmed || top.Paired) && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
 		return false
 	}
 	below := &l.Measured[l.Trials-2]

@@ -73,84 +73,23 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 
 // nextStep is how far the next trial of another limit goes: half as far, and half of that,
 // where those before it the same way were in vain.
-func (l *Learner) nextStep() float64 {
-	vain := l.VainDown
-	if !l.VerifyUp { // it turns
-		vain = l.VainUp
-	}
-	return math.Pow(verifyStep, math.Exp2(-float64(vain%verifyFiner)))
-}
-
 // growing tells whether the queue has become longer by a third since another limit was
 // tried last: the callers do not wait for each other, and more come than are served.
 // Then the throughput that the tolerance gives away may be what is missing. Where it is
 // four times as long and outruns what is served, that is known after a second.
-func (l *Learner) growing(at time.Duration, callers float64) bool {
-	if l.untried(at, callers) || l.outrun(at) && callers > outrunGrowth*l.CallersThen {
-		return true
-	}
-	return at >= max(l.RestedAt, l.SaturatedSince)+verifySoon && callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
-}
-
 // untried tells whether it swells at a limit beside which no other has been tried since
 // it rests there.
-func (l *Learner) untried(at time.Duration, callers float64) bool {
-	return l.swells(at, callers) && l.VerifyEvery == verifyFirst
-}
-
 // swells tells whether callers have queued for three seconds, there are four times as many
 // as then, and more have come than were served: that is no burst any more.
-func (l *Learner) swells(at time.Duration, callers float64) bool {
-	if l.CallersThen == 0 {
-		l.CallersThen, l.OtherWay = callers, false
-	}
-	return l.saturatedFor(at) >= swellsFor && callers > outrunGrowth*l.CallersThen && l.moreCame(l.Served.Completions)
-}
-
 // open tells whether the callers do not wait for each other: how many there are has
 // varied by more, since it rests here, than that of those who come back and pause does.
 // Then a queue that does not end is one of hardly more than is served, and the
 // throughput that the objective gives away would end it.
-func (l *Learner) open() bool { return l.Longest-l.Fewest > 5*math.Sqrt(l.Longest) }
-
 // overrun is how many times what this limit serves has asked for it since callers
 // began to queue, and 1 as long as that may be chance, by five standard errors, or the
 // limit serves less than it did, because the queries are other queries.
-func (l *Learner) overrun(at time.Duration) (ratio float64) {
-	served := l.BestX * l.saturatedFor(at).Seconds()
-	if !l.moreCame(served) || l.Served.Completions < served/farLeast {
-		return 1
-	}
-	return l.Came / served
-}
-
 // verify begins the trial of one other limit, up to so many times the one in force,
 // beside what was seen there.
-func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low, high int, est model.Estimate) move {
-	l.Episode, l.Verify, l.Base, l.Trials = true, true, limit, 0
-	if x, seconds, ok := l.Store.Near(at, t.concurrency()); ok { // what was seen since it rests here, not only the last window
-		t = t.times(x * seconds / math.Max(t.Completions, 1))
-		t.Seconds, t.Completions = seconds, x*seconds
-	}
-	t.N = limit
-	l.Current = t
-	l.keep(t)
-	l.VerifyUp = !l.VerifyUp
-	n := max(low, int(float64(limit)/step))
-	if est.Varied >= limit {
-		n = limit // below is known
-	}
-	if l.VerifyUp || n == limit {
-		n = min(high, max(limit+1, int(math.Ceil(float64(limit)*step))))
-	}
-	if n == limit {
-		l.Episode = false
-		l.VerifyAt = at + verifyMost
-		return move{}
-	}
-	return l.try(at, n, est.Service, sizing.Learning)
-}
-
 // glance notices a large change soon: two short windows in a row that are both
 // far from the throughput measured: by a factor, by five standard errors, or as
 // another load that is remembered would be. It returns the second one, which has nothing
@@ -333,61 +272,3 @@ func (l *Learner) another(t Trial, limit int, apart, doubt float64) bool {
 //
 // ok is false when the other limit gave so much more that the curve must be another
 // one than was learned: then it is the first trial of a new episode.
-func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool) {
-	l.Episode, l.Verify = false, false
-	other, base := l.Current, Trial{}
-	if b := l.at(l.Base); b != nil {
-		base = *b
-	}
-	gain, doubt := l.gain(&other, &base)
-	better := gain > give(o)+2*doubt || l.open() && gain > doubt
-	another := math.Log(farLeast) // so much more, and it is another curve
-	switch {
-	case o == model.Latency: // throughput over response time, X²/n: a rising curve is no other one
-		wider := math.Log(float64(other.N) / float64(l.Base))
-		better = 2*gain-wider > 0 && (other.N < l.Base || 2*gain-wider > 4*doubt)
-		another += math.Max(0, wider)
-	case other.N < l.Base:
-		peak := math.Max(0, math.Log(l.PeakX/l.BestX)) // over the limit in force
-		better = gain > 0 || !l.open() && gain-doubt > math.Log(1-give(o))+peak
-	}
-	if !better {
-		most := verifyMost
-		if l.saturatedFor(at) >= l.VerifyEvery {
-			most = verifyQueued
-		}
-		if other.N > l.Base {
-			l.VainUp++
-		} else {
-			l.VainDown++
-		}
-		l.VerifyEvery = min(2*l.VerifyEvery, most)
-		l.VerifyAt, l.RestedAt = at+l.VerifyEvery, at
-		if l.OtherWay = l.Grows && !l.OtherWay; !l.OtherWay { // else it has answered half of the question
-			l.CallersThen = 0
-		}
-		l.OverrunAt = l.VerifyAt
-		return move{limit: l.Base, reason: sizing.ServerSaturated, soon: watchLook}, true
-	}
-	if gain > another+2*doubt {
-		l.beginFrom(at, other.N, 1, other)
-		return move{}, false
-	}
-	reason := sizing.PastKnee
-	if other.N > l.Base {
-		reason = sizing.BelowKnee
-		l.PeakX = math.Max(l.PeakX, other.rate())
-	} else {
-		// What was for the better was on the average also lucky: the peak is further
-		// above it than it seems.
-		l.PeakX = math.Max(other.rate(), l.PeakX*base.rate()/l.BestX) * math.Exp(doubt)
-	}
-	l.BestX = other.rate()
-	l.Knee.N = other.N
-	l.Knee.Lower, l.Knee.Upper = min(l.Knee.Lower, other.N), max(l.Knee.Upper, other.N)
-	l.correct(at)
-	l.rest(at, other.Seconds)
-	l.VerifyUp = other.N < l.Base // goes on the same way next time, soon
-	l.VerifyAt = at + verifySoon
-	return move{limit: other.N, reason: reason, soon: watchLook}, true
-}

@@ -118,3 +118,15 @@ func TestTheKneeGivesWhatIsAskedFor(t *testing.T) {
 		t.Errorf("3,000 a second are asked for, of which the peak gives 2,000, and the knee is %+v", k)
 	}
 }
+
+// A level that was in use for a moment is known as far as that goes, whatever its rate.
+func TestWhatIsBehindALevelIsWhatWasCountedThere(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 1))
+	o := occupied(visited(rng, fourCores, 60, 80, 0.5))
+	if often, seldom := o.Behind(2), o.Behind(3); seldom < 50 || seldom > 100 || often < 1000 {
+		t.Errorf("%.0f connections are behind what is known of 2 in use, %.0f behind 3, which were for half a second", often, seldom)
+	}
+	if n := (&Occupancy{}).Behind(3); n != 0 {
+		t.Errorf("%.0f are behind nothing", n)
+	}
+}

@@ -1,0 +1,133 @@
+package controller
+
+import (
+	"math"
+	"time"
+
+	"github.com/pgautotune/autotune/internal/model"
+	"github.com/pgautotune/autotune/internal/sizing"
+)
+
+// At rest one other limit is tried now and then, beside the one in force: because some
+// time has passed, or because more callers come than are served. This is when, which one,
+// and what comes of it.
+
+func (l *Learner) nextStep() float64 {
+	vain := l.VainDown
+	if !l.VerifyUp { // it turns
+		vain = l.VainUp
+	}
+	return math.Pow(verifyStep, math.Exp2(-float64(vain%verifyFiner)))
+}
+
+func (l *Learner) growing(at time.Duration, callers float64) bool {
+	if l.untried(at, callers) || l.outrun(at) && callers > outrunGrowth*l.CallersThen {
+		return true
+	}
+	return at >= max(l.RestedAt, l.SaturatedSince)+verifySoon && callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
+}
+
+func (l *Learner) untried(at time.Duration, callers float64) bool {
+	return l.swells(at, callers) && l.VerifyEvery == verifyFirst
+}
+
+func (l *Learner) swells(at time.Duration, callers float64) bool {
+	if l.CallersThen == 0 {
+		l.CallersThen, l.OtherWay = callers, false
+	}
+	return l.saturatedFor(at) >= swellsFor && callers > outrunGrowth*l.CallersThen && l.moreCame(l.Served.Completions)
+}
+
+func (l *Learner) open() bool { return l.Longest-l.Fewest > 5*math.Sqrt(l.Longest) }
+
+func (l *Learner) overrun(at time.Duration) (ratio float64) {
+	served := l.BestX * l.saturatedFor(at).Seconds()
+	if !l.moreCame(served) || l.Served.Completions < served/farLeast {
+		return 1
+	}
+	return l.Came / served
+}
+
+func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low, high int, est model.Estimate) move {
+	l.Episode, l.Verify, l.Base, l.Trials = true, true, limit, 0
+	if x, seconds, ok := l.Store.Near(at, t.concurrency()); ok { // what was seen since it rests here, not only the last window
+		t = t.times(x * seconds / math.Max(t.Completions, 1))
+		t.Seconds, t.Completions = seconds, x*seconds
+	}
+	t.N = limit
+	l.Current = t
+	l.keep(t)
+	l.VerifyUp = !l.VerifyUp
+	n := max(low, int(float64(limit)/step))
+	if est.Varied >= limit {
+		n = limit // below is known
+	}
+	if l.VerifyUp || n == limit {
+		n = min(high, max(limit+1, int(math.Ceil(float64(limit)*step))))
+	}
+	if n == limit {
+		l.Episode = false
+		l.VerifyAt = at + verifyMost
+		return move{}
+	}
+	return l.try(at, n, est.Service, sizing.Learning)
+}
+
+func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool) {
+	l.Episode, l.Verify = false, false
+	other, base := l.Current, Trial{}
+	if b := l.at(l.Base); b != nil {
+		base = *b
+	}
+	gain, doubt := l.gain(&other, &base)
+	better := gain > give(o)+2*doubt || l.open() && gain > doubt
+	another := math.Log(farLeast) // so much more, and it is another curve
+	switch {
+	case o == model.Latency: // throughput over response time, X²/n: a rising curve is no other one
+		wider := math.Log(float64(other.N) / float64(l.Base))
+		better = 2*gain-wider > 0 && (other.N < l.Base || 2*gain-wider > 4*doubt)
+		another += math.Max(0, wider)
+	case other.N < l.Base:
+		peak := math.Max(0, math.Log(l.PeakX/l.BestX)) // over the limit in force
+		better = gain > 0 || !l.open() && gain-doubt > math.Log(1-give(o))+peak
+	}
+	if !better {
+		most := verifyMost
+		if l.saturatedFor(at) >= l.VerifyEvery {
+			most = verifyQueued
+		}
+		if other.N > l.Base {
+			l.VainUp++
+		} else {
+			l.VainDown++
+		}
+		l.VerifyEvery = min(2*l.VerifyEvery, most)
+		l.VerifyAt, l.RestedAt = at+l.VerifyEvery, at
+		if l.OtherWay = l.Grows && !l.OtherWay; !l.OtherWay { // else it has answered half of the question
+			l.CallersThen = 0
+		}
+		l.OverrunAt = l.VerifyAt
+		return move{limit: l.Base, reason: sizing.ServerSaturated, soon: watchLook}, true
+	}
+	if gain > another+2*doubt {
+		l.beginFrom(at, other.N, 1, other)
+		return move{}, false
+	}
+	reason := sizing.PastKnee
+	if other.N > l.Base {
+		reason = sizing.BelowKnee
+		l.PeakX = math.Max(l.PeakX, other.rate())
+	} else {
+		// What was for the better was on the average also lucky: the peak is further
+		// above it than it seems.
+		l.PeakX = math.Max(other.rate(), l.PeakX*base.rate()/l.BestX) * math.Exp(doubt)
+	}
+	l.BestX = other.rate()
+	l.Knee.N = other.N
+	l.Knee.Lower, l.Knee.Upper = min(l.Knee.Lower, other.N), max(l.Knee.Upper, other.N)
+	l.correct(at)
+	l.rest(at, other.Seconds)
+	l.VerifyUp = other.N < l.Base // goes on the same way next time, soon
+	l.VerifyAt = at + verifySoon
+	return move{limit: other.N, reason: reason, soon: watchLook}, true
+}
