@@ -197,30 +197,26 @@ func (l *Learner) room(i, best int) (n int, room float64) {
 	slope := func(t, u *Trial) float64 {
 		return math.Log(u.rate()/t.rate()) / math.Log(float64(u.N)/float64(t.N))
 	}
-	left, right := 1.0, math.Inf(-1)
+	left := 1.0
 	if i > 0 {
 		left = min(left, slope(&l.Measured[i-1], a))
 	}
-	if i+2 < l.Trials {
-		right = slope(b, &l.Measured[i+2])
-	}
 	wide := math.Log(float64(b.N) / float64(a.N))
-	rise := math.Log(b.rate() / a.rate())
-	at := wide // where the lines cross, from a
-	if !math.IsInf(right, 0) && left > right {
-		at = (rise - right*wide) / (left - right)
-	}
-	at = min(max(at, wide/4), 3*wide/4)
+	at := 3 * wide / 4 // from a
 	top := left * at
-	if !math.IsInf(right, 0) {
-		top = min(top, rise+right*(at-wide))
+	if i+2 < l.Trials {
+		right, rise := slope(b, &l.Measured[i+2]), math.Log(b.rate()/a.rate())
+		if left > right { // where the lines cross
+			at = min(max((rise-right*wide)/(left-right), wide/4), at)
+		}
+		top = min(left*at, rise+right*(at-wide))
 	}
 	n = min(max(int(math.Round(float64(a.N)*math.Exp(at))), a.N+1), b.N-1)
 	return n, top - math.Log(l.Measured[best].rate()/a.rate())
 }
 
-// closest is the ratio of two limits between which there is nothing to look for: on a
-// curve that falls by a third for a doubling, the peak is within 3 % of one of them.
+// closest is the ratio of two limits between which there is nothing to look for: a peak
+// between them is at most 7 % of the connections away from one of them.
 const closest = 1.15
 
 // duel is the limit to measure once more because it decides and is not known
