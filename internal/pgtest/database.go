@@ -83,9 +83,15 @@ func (s *Server) statement(ctx context.Context, sql string) error {
 	})
 }
 
-// exec runs fn on a connection of its own.
+// exec runs fn on a connection of its own, which has a name of its own too: the server
+// shows it for a moment after it was closed, and who counts its sessions would count it.
 func (s *Server) exec(ctx context.Context, dsn string, fn func(*pgx.Conn) error) error {
-	conn, err := pgx.Connect(ctx, dsn)
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return err
+	}
+	cfg.RuntimeParams["application_name"] = "pgtest"
+	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err
 	}
