@@ -12,6 +12,8 @@ import (
 // time has passed, or because more callers come than are served. This is when, which one,
 // and what comes of it.
 
+// nextStep is how far the next trial of another limit goes: half as far, and half of that,
+// where those before it the same way were in vain.
 func (l *Learner) nextStep() float64 {
 	vain := l.VainDown
 	if !l.VerifyUp { // it turns
@@ -20,6 +22,10 @@ func (l *Learner) nextStep() float64 {
 	return math.Pow(verifyStep, math.Exp2(-float64(vain%verifyFiner)))
 }
 
+// growing tells whether the queue has become longer by a third since another limit was
+// tried last: the callers do not wait for each other, and more come than are served.
+// Then the throughput that the tolerance gives away may be what is missing. Where it is
+// four times as long and outruns what is served, that is known after a second.
 func (l *Learner) growing(at time.Duration, callers float64) bool {
 	if l.untried(at, callers) || l.outrun(at) && callers > outrunGrowth*l.CallersThen {
 		return true
@@ -27,10 +33,15 @@ func (l *Learner) growing(at time.Duration, callers float64) bool {
 	return at >= max(l.RestedAt, l.SaturatedSince)+verifySoon && callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
 }
 
+// untried tells whether it swells at a limit beside which no other has been tried since
+// it rests there.
 func (l *Learner) untried(at time.Duration, callers float64) bool {
 	return l.swells(at, callers) && l.VerifyEvery == verifyFirst
 }
 
+// swells tells whether callers have queued for three seconds, there are four times as many
+// as then, and more have come than were served: that is no burst any more. It notes how
+// many there are where that has not been done since they began to queue.
 func (l *Learner) swells(at time.Duration, callers float64) bool {
 	if l.CallersThen == 0 {
 		l.CallersThen, l.OtherWay = callers, false
@@ -38,8 +49,15 @@ func (l *Learner) swells(at time.Duration, callers float64) bool {
 	return l.saturatedFor(at) >= swellsFor && callers > outrunGrowth*l.CallersThen && l.moreCame(l.Served.Completions)
 }
 
+// open tells whether the callers do not wait for each other: how many there are has
+// varied by more, since it rests here, than that of those who come back and pause does.
+// Then a queue that does not end is one of hardly more than is served, and the
+// throughput that the objective gives away would end it.
 func (l *Learner) open() bool { return l.Longest-l.Fewest > 5*math.Sqrt(l.Longest) }
 
+// overrun is how many times what this limit serves has asked for it since callers
+// began to queue, and 1 as long as that may be chance, by five standard errors, or the
+// limit serves less than it did, because the queries are other queries.
 func (l *Learner) overrun(at time.Duration) (ratio float64) {
 	served := l.BestX * l.saturatedFor(at).Seconds()
 	if !l.moreCame(served) || l.Served.Completions < served/farLeast {
@@ -48,6 +66,8 @@ func (l *Learner) overrun(at time.Duration) (ratio float64) {
 	return l.Came / served
 }
 
+// verify begins the trial of one other limit, up to so many times the one in force,
+// beside what was seen there.
 func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low, high int, est model.Estimate) move {
 	l.Episode, l.Verify, l.Base, l.Trials = true, true, limit, 0
 	if x, seconds, ok := l.Store.Near(at, t.concurrency()); ok { // what was seen since it rests here, not only the last window
@@ -73,6 +93,12 @@ func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low
 	return l.try(at, n, est.Service, sizing.Learning)
 }
 
+// verified ends the trial of one other limit: back, unless it serves the
+// objective better. What the peak was when it was measured is carried along with
+// the throughput at the limit in force, so that small losses do not add up.
+//
+// ok is false when the other limit gave so much more that the curve must be another
+// one than was learned: then it is the first trial of a new episode.
 func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool) {
 	l.Episode, l.Verify = false, false
 	other, base := l.Current, Trial{}

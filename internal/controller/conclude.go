@@ -39,9 +39,9 @@ func (l *Learner) heed(at time.Duration, n int) {
 	same := 2*n <= 3*l.Base && 2*l.Base <= 3*n || l.Base >= l.Knee.Lower && l.Base <= l.Knee.Upper
 	switch {
 	case (l.Drifted || l.OtherKind) && same:
-		l.DriftEvery = min(max(2*l.DriftEvery, verifyFirst), verifyMost)
+		l.DriftEvery = doubled(l.DriftEvery, verifyFirst, verifyMost)
 	case l.Alarmed && same:
-		l.Patience = min(max(2*l.Patience, patienceLeast), patienceMost)
+		l.Patience = doubled(l.Patience, patienceLeast, patienceMost)
 	case l.Alarmed:
 		l.Patience /= 2
 		fallthrough
@@ -49,6 +49,12 @@ func (l *Learner) heed(at time.Duration, n int) {
 		l.DriftEvery = 0
 	}
 	l.DriftAt = at + l.DriftEvery
+}
+
+// doubled is how long to wait after one more that was in vain: twice as long as before,
+// from the first to the most.
+func doubled(before, first, most time.Duration) time.Duration {
+	return min(max(2*before, first), most)
 }
 
 // came is the reason of an episode that ends at n.

@@ -110,7 +110,7 @@ func (l *Learner) worthMaking(o model.Objective, n int) bool {
 // is served best, or has gone.
 func (l *Learner) inVain(at time.Duration) move {
 	l.Made = 0
-	l.CrowdEvery = min(max(2*l.CrowdEvery, crowdFirst), crowdMost)
+	l.CrowdEvery = doubled(l.CrowdEvery, crowdFirst, crowdMost)
 	l.CrowdAt = at + l.CrowdEvery
 	return move{limit: l.Base, reason: sizing.Steady}
 }

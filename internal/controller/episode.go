@@ -283,12 +283,15 @@ func (l *Learner) done(o model.Objective) bool {
 }
 
 // decided tells whether a trial of one other limit is clearly worse than the limit in
-// force, or so much better that the curve must have become another one.
+// force, or so much better that the curve must have become another one, or, where the
+// queue grows and it is above, clearly better.
 func (l *Learner) decided(o model.Objective, t *Trial) bool {
 	b := l.at(l.Base)
 	if b == nil {
 		return false
 	}
 	gain, doubt := l.gain(t, b)
-	return gain < math.Log(1-give(o))-2*doubt || gain > math.Log(farLeast)+2*doubt || o != model.Latency && l.Grows && t.N > b.N && gain > give(o)+3*doubt
+	worse, another := gain < math.Log(1-give(o))-2*doubt, gain > math.Log(farLeast)+2*doubt
+	awaited := o != model.Latency && l.Grows && t.N > b.N // each moment here makes the queue shorter or longer
+	return worse || another || awaited && gain > give(o)+3*doubt
 }

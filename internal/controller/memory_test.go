@@ -58,15 +58,16 @@ func TestAMemoryIsNotJudgedByTheFirstInstantAtItsLimit(t *testing.T) {
 			}
 		}
 		s := p.run(config(), controller.State{}, 30*time.Second, nil)
+		known := holdingSearch(float64(p.limit)) // what is remembered, which may be less than the peak
 		p.curve = pureSearch
 		s = p.run(config(), s, 30*time.Second, nil)
 		p.curve = inStep(holdingSearch)
-		if _, took := reached(p, s, 2286); took > 3*time.Second {
+		if _, took := reached(p, s, known); took > 3*time.Second {
 			t.Logf("seed %d: %s", seed, took)
 			slow++
 		}
 	}
-	if slow > 4 { // without asking again, most of them; of three the limit learned before is not within 5 % of the peak
+	if slow > 2 { // without asking again, most of them
 		t.Errorf("%d of 20 times it took more than three seconds until the load that was known is served", slow)
 	}
 }

@@ -51,7 +51,7 @@ func (s *State) judge(limit int) {
 	case s.NaturalUpper == 0:
 		return
 	case limit > s.NaturalUpper:
-		s.NaturalEvery = min(max(2*s.NaturalEvery, verifyFirst), crowdMost)
+		s.NaturalEvery = doubled(s.NaturalEvery, verifyFirst, crowdMost)
 	default:
 		s.NaturalEvery = 0
 	}
@@ -62,7 +62,7 @@ func (s *State) judge(limit int) {
 // two were compared says more than the moments at which the load itself was there.
 func (s *State) contradict(cfg Config, at time.Duration, limit int) {
 	if k, _, _, _ := s.Occupancy.Knee(cfg.Objective, 0); k.Identified && (limit < k.Lower || limit > k.Upper) {
-		s.NaturalEvery = min(max(2*s.NaturalEvery, verifyFirst), crowdMost)
+		s.NaturalEvery = doubled(s.NaturalEvery, verifyFirst, crowdMost)
 		s.NaturalAt, s.NaturalUpper = at, 0
 	}
 }

@@ -194,9 +194,6 @@ func (l *Learner) room(i, best int) (n int, room float64) {
 	if n = middle(a.N, b.N, closest); n == 0 {
 		return 0, 0
 	}
-	slope := func(t, u *Trial) float64 {
-		return math.Log(u.rate()/t.rate()) / math.Log(float64(u.N)/float64(t.N))
-	}
 	left := 1.0
 	if i > 0 {
 		left = min(left, slope(&l.Measured[i-1], a))
@@ -304,9 +301,11 @@ func (l *Learner) stepAbove(top *Trial) int {
 }
 
 // slope is that of log X on log n up to the largest trial of two at least.
-func (l *Learner) slope() float64 {
-	top, below := &l.Measured[l.Trials-1], &l.Measured[l.Trials-2]
-	return math.Log(top.rate()/below.rate()) / math.Log(float64(top.N)/float64(below.N))
+func (l *Learner) slope() float64 { return slope(&l.Measured[l.Trials-2], &l.Measured[l.Trials-1]) }
+
+// slope is that of log X on log n from one trial to another.
+func slope(from, to *Trial) float64 {
+	return math.Log(to.rate()/from.rate()) / math.Log(float64(to.N)/float64(from.N))
 }
 
 // forAll is the limit that serves all callers at once, where the episode would end

@@ -71,25 +71,6 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 	return l.verify(at, t, limit, l.nextStep(), low, high, est)
 }
 
-// nextStep is how far the next trial of another limit goes: half as far, and half of that,
-// where those before it the same way were in vain.
-// growing tells whether the queue has become longer by a third since another limit was
-// tried last: the callers do not wait for each other, and more come than are served.
-// Then the throughput that the tolerance gives away may be what is missing. Where it is
-// four times as long and outruns what is served, that is known after a second.
-// untried tells whether it swells at a limit beside which no other has been tried since
-// it rests there.
-// swells tells whether callers have queued for three seconds, there are four times as many
-// as then, and more have come than were served: that is no burst any more.
-// open tells whether the callers do not wait for each other: how many there are has
-// varied by more, since it rests here, than that of those who come back and pause does.
-// Then a queue that does not end is one of hardly more than is served, and the
-// throughput that the objective gives away would end it.
-// overrun is how many times what this limit serves has asked for it since callers
-// began to queue, and 1 as long as that may be chance, by five standard errors, or the
-// limit serves less than it did, because the queries are other queries.
-// verify begins the trial of one other limit, up to so many times the one in force,
-// beside what was seen there.
 // glance notices a large change soon: two short windows in a row that are both
 // far from the throughput measured: by a factor, by five standard errors, or as
 // another load that is remembered would be. It returns the second one, which has nothing
@@ -265,10 +246,3 @@ func (l *Learner) another(t Trial, limit int, apart, doubt float64) bool {
 	}
 	return false
 }
-
-// verified ends the trial of one other limit: back, unless it serves the
-// objective better. What the peak was when it was measured is carried along with
-// the throughput at the limit in force, so that small losses do not add up.
-//
-// ok is false when the other limit gave so much more that the curve must be another
-// one than was learned: then it is the first trial of a new episode.

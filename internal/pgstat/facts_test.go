@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pgautotune/autotune/internal/await"
 	"github.com/pgautotune/autotune/internal/pgtest"
 )
 
@@ -327,12 +326,7 @@ func TestAServerThatNeverHadPgvector(t *testing.T) {
 	}
 	r := open(t, Config{ConnConfig: parsed(t, srv.DSN()), Timeout: patience, FactsTimeout: patience})
 	// The server ends the session that asked whether it is there a moment later.
-	await.Until(t, patience, func() string {
-		if a, err := r.Read(t.Context()); err != nil || a.Ours.Total() != 0 || a.Partial {
-			return fmt.Sprintf("%+v, %v", a, err)
-		}
-		return ""
-	})
+	readUntil(t, r, func(a Activity) bool { return a.Ours.Total() == 0 && !a.Partial })
 	f, err := r.Facts(t.Context())
 	if err != nil {
 		t.Fatal(err)
