@@ -114,7 +114,7 @@ func (b *bench) cold(ctx context.Context, f *field, i int, w load.Workload, shap
 		return ok
 	})
 	rec := load.NewRecorder()
-	err := load.Run(running, s.target(), unhurried{s.wrap(w), ctx}, shape, b.o.Cold, b.o.Seed, s.ordinals(ordinalsPerSlice), rec)
+	err := load.Run(running, s.target(), unhurried{s.wrap(w), ctx}, shape, b.o.cold(s.contender), b.o.Seed, s.ordinals(ordinalsPerSlice), rec)
 	settledInTime := running.Err() != nil
 	stop()
 	wait()

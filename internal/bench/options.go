@@ -18,7 +18,7 @@ type Options struct {
 	Slice     time.Duration // length of a slice
 	Uncounted time.Duration // of which the first is not counted
 	Calm      time.Duration // longest wait for a quiet machine before each
-	Cold      time.Duration // most that a contender that learns runs alone first
+	Cold      time.Duration // most that a tuned pool runs alone first, from cold; a limiter half of it
 	Settled   time.Duration // how long its limit must have stayed put to end that early
 	Phase     time.Duration // length of a phase of the shift, for contenders that learn
 	Phases    int           // of the shift
@@ -66,14 +66,19 @@ const (
 	// mostScatter is how much of its median a fixed size may scatter from round to
 	// round before differences of a few percent mean nothing.
 	mostScatter = 0.15
+
+	// A limit that stays put for so long has settled, and should have begun to by
+	// settleBy: from cold, and after each change of the load.
+	settledFor = 3 * time.Second
+	settleBy   = 15 * time.Second
 )
 
-// Defaults is the full benchmark, of up to 20 minutes.
+// Defaults is the full benchmark, of about 20 minutes.
 func Defaults() Options {
 	return Options{
 		Workloads: workloadNames(), Contenders: defaultContenders(),
 		Rounds: 3, Slice: 1250 * time.Millisecond, Uncounted: 250 * time.Millisecond, Calm: 4 * time.Second,
-		Cold: 12 * time.Second, Settled: 3 * time.Second, Phase: 10 * time.Second, Phases: 4,
+		Cold: settleBy + settledFor, Settled: settledFor, Phase: settleBy + settledFor, Phases: 4,
 		Clients: 150, OpenShare: 0.8, Vectors: 20_000, Dimensions: 128, Seed: 1, Runs: 1,
 	}
 }

@@ -63,7 +63,7 @@ func (p *Plan) workloadTime(w workload) time.Duration {
 	d := restTime + primeTime
 	for _, c := range p.contenders {
 		if c.learns() {
-			d += p.options.Cold + openingTime(c)
+			d += p.options.cold(c) + openingTime(c)
 		}
 		d += time.Duration(p.options.Rounds) * (p.options.Slice + turnover)
 		if c.kind != tuned { // whose connections stay open
@@ -82,6 +82,15 @@ func (p *Plan) shiftTime() (d time.Duration) {
 		}
 	}
 	return d
+}
+
+// cold is the longest that a contender that learns runs alone first. The limiter's
+// limit hardly ever stays put, so that to wait for that is mostly in vain.
+func (o *Options) cold(c contender) time.Duration {
+	if c.kind == tuned {
+		return o.Cold
+	}
+	return o.Cold / 2
 }
 
 func openingTime(c contender) time.Duration { return time.Duration(c.size) * openConnection }

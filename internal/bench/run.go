@@ -201,7 +201,7 @@ func (b *bench) rounds(ctx context.Context, f *field, w load.Workload, shape loa
 		if err := b.cold(ctx, f, i, w, shape); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		b.done += b.o.Cold + openingTime(s.contender)
+		b.done += b.o.cold(s.contender) + openingTime(s.contender)
 	}
 	for round := range b.o.Rounds {
 		if round > 0 && b.late(index, f) {

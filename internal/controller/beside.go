@@ -40,13 +40,14 @@ func (l *Learner) untried(at time.Duration, callers float64) bool {
 }
 
 // swells tells whether callers have queued for three seconds, there are four times as many
-// as then, and more have come than were served: that is no burst any more. It notes how
-// many there are where that has not been done since they began to queue.
+// as then, and more have come than were served, by three standard errors: that is no
+// burst any more, and if it is, a trial is all that is lost. It notes how many there are
+// where that has not been done since they began to queue.
 func (l *Learner) swells(at time.Duration, callers float64) bool {
 	if l.CallersThen == 0 {
 		l.CallersThen, l.OtherWay = callers, false
 	}
-	return l.saturatedFor(at) >= swellsFor && callers > outrunGrowth*l.CallersThen && l.moreCame(l.Served.Completions)
+	return l.saturatedFor(at) >= swellsFor && callers > outrunGrowth*l.CallersThen && l.moreCame(l.Served.Completions, 3)
 }
 
 // open tells whether the callers do not wait for each other: how many there are has
@@ -60,7 +61,7 @@ func (l *Learner) open() bool { return l.Longest-l.Fewest > 5*math.Sqrt(l.Longes
 // limit serves less than it did, because the queries are other queries.
 func (l *Learner) overrun(at time.Duration) (ratio float64) {
 	served := l.BestX * l.saturatedFor(at).Seconds()
-	if !l.moreCame(served) || l.Served.Completions < served/farLeast {
+	if !l.moreCame(served, 5) || l.Served.Completions < served/farLeast {
 		return 1
 	}
 	return l.Came / served
@@ -106,6 +107,7 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 		base = *b
 	}
 	gain, doubt := l.gain(&other, &base)
+	doubt *= max(1, other.spread()/spreadMost) // over seconds a few slow requests do not average out
 	better := gain > give(o)+2*doubt || l.open() && gain > doubt
 	another := math.Log(farLeast) // so much more, and it is another curve
 	switch {

@@ -186,11 +186,12 @@ const (
 	// and 2 connections it does by 0.4.
 	openSlope = 0.6
 
-	// Where so many backends are on a core, or ready to be, for each core at a limit, the
-	// cores are idle for 5 % and 1 % of the time, on two cores, if the callers of the rest
-	// come back at random; less on more cores. That is all that a higher limit could give.
-	busyCores = 2.0
-	fullCores = 3.0
+	// Where so many backends are on a core, or ready to be, for each core at a limit, and
+	// the cores are idle for so little of the time, a higher limit can give hardly
+	// anything, and nothing worth trying it. The one without the other says less: what is
+	// seen on a core may wait for memory, and callers who wait come back together.
+	busyCores, busyIdle = 2.0, 0.05
+	fullCores, fullIdle = 3.0, 0.01
 
 	farBeyond = 4 // times the prior, with the cores busy twice over, a limit is oversized beyond doubt
 
@@ -309,12 +310,14 @@ func (l *Learner) queue(at time.Duration, w window, limit int) {
 // that it is no burst of a load that varies: its ups and downs were another load's.
 func (l *Learner) outrun(at time.Duration) bool {
 	served := l.Served.Completions
-	return l.saturatedFor(at) >= outrunAfter && l.Came >= outrunTimes*served && l.moreCame(served)
+	return l.saturatedFor(at) >= outrunAfter && l.Came >= outrunTimes*served && l.moreCame(served, 5)
 }
 
-// moreCame tells whether more have come since callers began to queue than served, by five
-// standard errors.
-func (l *Learner) moreCame(served float64) bool { return l.Came-served >= 5*math.Sqrt(l.Came) }
+// moreCame tells whether more have come since callers began to queue than served, by so
+// many standard errors.
+func (l *Learner) moreCame(served, errors float64) bool {
+	return l.Came-served >= errors*math.Sqrt(l.Came)
+}
 
 // saturatedFor is for how long callers have queued without a break.
 func (l *Learner) saturatedFor(at time.Duration) time.Duration {

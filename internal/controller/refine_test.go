@@ -142,3 +142,48 @@ func TestATrialContradictsTheUpsAndDowns(t *testing.T) {
 		}
 	}
 }
+
+// Three of six backends run on the one core: the others wait for storage and come back at
+// random, so that it is idle for 6 % of the time.
+func TestCoresWithRoomAreNotBusy(t *testing.T) {
+	for _, c := range []struct {
+		cores          int
+		inUse, running float64
+		mostly, fully  bool
+	}{
+		{0, 6, 3, false, false},
+		{1, 6, 3, false, false},
+		{1, 12, 6, true, false},
+		{1, 12, 8, true, true},
+		{2, 12, 5, true, false},
+		{2, 24, 12, true, true},
+		{2, 3, 3, false, false}, // all run: what is seen on a core may wait for memory
+	} {
+		trial := Trial{Seconds: 1, InUse: c.inUse, Running: 4 * c.running, Censuses: 4}
+		if mostly, fully := trial.mostlyBusy(c.cores), trial.fullyBusy(c.cores); mostly != c.mostly || fully != c.fully {
+			t.Errorf("%g of %g run on %d cores: mostly busy %t, fully %t", c.running, c.inUse, c.cores, mostly, fully)
+		}
+	}
+}
+
+// 2 % more in six seconds at 1,000 a second is beyond doubt where requests are alike, and
+// chance where a few take a hundred times as long.
+func TestAFewSlowRequestsMakeATrialDoubtful(t *testing.T) {
+	for _, c := range []struct {
+		cv    float64
+		taken bool
+	}{{1, true}, {4, false}} {
+		of := func(n int, seconds, x float64) Trial {
+			k, s := seconds*x, 0.01
+			return Trial{N: n, Seconds: seconds, Completions: k, Looks: int(10 * seconds), Service: k * s, ServiceSq: k * s * s * (1 + c.cv*c.cv)}
+		}
+		l := learner(true, true, of(12, 120, 1000))
+		l.Base, l.BestX, l.PeakX, l.Longest = 12, 1000, 1000, 900
+		l.Noise = Noise{Looks: 1000}
+		l.Current = of(15, 6, 1021)
+		l.keep(l.Current)
+		if m, ok := l.verified(time.Minute, model.Balanced); !ok || (m.limit == 15) != c.taken {
+			t.Errorf("service that varies by %g: the limit goes to %d", c.cv, m.limit)
+		}
+	}
+}

@@ -138,7 +138,7 @@ func (l *Learner) next(cfg Config, low, high, prior int) int {
 // unknown or busy, where it could only harm, nor where throughput falls already.
 func (l *Learner) scout(high int, bestX float64) int {
 	top := &l.Measured[l.Trials-1]
-	idle := l.Cores > 0 && top.Censuses > 0 && top.busy(l.Cores) < busyCores
+	idle := l.Cores > 0 && top.Censuses > 0 && !top.mostlyBusy(l.Cores)
 	if l.Scouted || l.Relearns || !idle || top.N >= min(high, farDown) || top.rate() < scoutFrom*bestX {
 		return 0
 	}
@@ -279,7 +279,7 @@ func (l *Learner) openBelow(low int, bestX float64) bool {
 // below proves no gain at the top; what lies between is measured first.
 func (l *Learner) openAbove(high, best int) bool {
 	top := &l.Measured[l.Trials-1]
-	if top.N >= high || top.busy(l.Cores) >= fullCores {
+	if top.N >= high || top.fullyBusy(l.Cores) {
 		return false
 	}
 	if l.Trials == 1 {
@@ -294,7 +294,7 @@ func (l *Learner) openAbove(high, best int) bool {
 // were nearly always busy there, half as much again, because every connection has to be
 // opened and few can be of use.
 func (l *Learner) stepAbove(top *Trial) int {
-	if top.busy(l.Cores) >= busyCores {
+	if top.mostlyBusy(l.Cores) {
 		return top.N + (top.N+1)/2
 	}
 	return 2 * top.N
@@ -340,7 +340,7 @@ func (l *Learner) forAll(o model.Objective, callers, high int) int {
 // too shortly for that: throughput may still rise within three standard errors.
 func (l *Learner) doubtAbove(high int) bool {
 	top := &l.Measured[l.Trials-1]
-	if l.Trials < 2 || l.best() < l.Trials-2 || top.N >= high || top.busy(l.Cores) >= fullCores || (top.Seconds >= confirmed || top.Paired) && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
+	if l.Trials < 2 || l.best() < l.Trials-2 || top.N >= high || top.fullyBusy(l.Cores) || (top.Seconds >= confirmed || top.Paired) && top.Completions >= trialCompletions || top.Seconds >= trialEnd {
 		return false
 	}
 	below := &l.Measured[l.Trials-2]

@@ -55,8 +55,16 @@ func (s *State) spare(o Observation, w window, est model.Estimate, low int, d *D
 	b := s.Server.Ours
 	p.Computing += float64(b.OnCPU + b.LWLock)
 	p.Working += float64(b.Total() - b.Idle)
-	if o.At-p.Since < spareAfter || p.Computing < spareCompute*p.Working || p.Working == 0 {
+	if o.At-p.Since < spareAfter || p.Working == 0 {
 		return
+	}
+	if p.Computing < spareCompute*p.Working {
+		if est.Plateau == 0 || est.Varied < 2*est.Plateau {
+			return
+		}
+		if enough = max(enough, plateauRaise*est.Plateau); 2*d.Limit < 3*enough {
+			return
+		}
 	}
 	d.Limit, d.Reason = enough, sizing.DemandFell
 	*p = Spare{Peak: p.Peak}

@@ -18,6 +18,7 @@ type State struct {
 	History model.Histogram // of the true demand for connections, by time
 
 	Occupancy model.Occupancy // throughput by connections in use, from the pool's own ups and downs
+	Opened    bool            // the first connections are open: before, what is in use waits to be
 	NaturalAt time.Duration   // when it last moved the limit; 0: never
 	Holds     Holds           // how long connections were held meanwhile
 	// A curve beyond whose knee an episode then ends was none, as of requests now of

@@ -42,9 +42,10 @@ func Step(cfg Config, s State, o Observation) (State, Decision) {
 	w, usable := between(cfg, o.At, s.Counters, o.Counters, o.Gauges.Peak, o.Gauges.Limit, s.At)
 	usable = usable && !first
 	w.dialling, w.reach = o.Gauges.Connecting, o.Gauges.Reach
+	s.Opened = s.Opened || w.dialling == 0 && o.Counters.Completions > 0
 	// A limit that was just moved makes levels of its own, filling up or draining;
 	// a queue that stays makes a single one.
-	if usable && s.Limit == s.LimitBefore && s.Learn.saturatedFor(s.At) < steadyQueue && w.ServiceTime >= time.Duration(w.Completions)*shortestQuery {
+	if usable && s.Limit == s.LimitBefore && s.Opened && s.Learn.saturatedFor(s.At) < steadyQueue && w.ServiceTime >= time.Duration(w.Completions)*shortestQuery {
 		s.Occupancy.Add(o.At, &s.Counters.Levels, &o.Counters.Levels)
 	}
 	if usable {
@@ -164,7 +165,11 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	short := k.Identified && s.Limit < k.Lower && s.At-s.NaturalAt >= naturalGap
 	if queued >= varyingAfter && !short {
 		if natural = e.Varied >= s.Limit && k.N < s.Limit && !s.Learn.Episode; natural && cfg.Objective != model.Latency {
-			k.N, best = s.Occupancy.Plateau(cfg.Objective)
+			o := cfg.Objective
+			if s.Learn.open() { // what it gives may be what would end the queue
+				o = model.Throughput
+			}
+			k.N, best = s.Occupancy.Plateau(o)
 			natural = k.N > 0 && k.N < s.Limit
 		}
 	}

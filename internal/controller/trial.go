@@ -3,6 +3,8 @@ package controller
 import (
 	"math"
 	"time"
+
+	"github.com/pgautotune/autotune/internal/model"
 )
 
 // Trial is what was counted at one limit while callers queued.
@@ -69,13 +71,22 @@ func (t *Trial) rate() float64 {
 	return t.Completions / t.Seconds
 }
 
-// busy is how many backends were on a core, or ready to be, for each of so many; 0: unknown.
-func (t *Trial) busy(cores int) float64 {
+// busy tells whether at least so many backends were on a core, or ready to be, for each of
+// so many cores, and these idle for no more than such a share of the time; not where that
+// is unknown.
+func (t *Trial) busy(cores int, backends, idle float64) bool {
 	if t.Censuses == 0 || cores == 0 {
-		return 0
+		return false
 	}
-	return t.Running / t.Censuses / float64(cores)
+	running := t.Running / t.Censuses
+	return running >= backends*float64(cores) && model.IdleServers(t.concurrency(), running, cores) <= idle
 }
+
+// mostlyBusy tells whether the cores had little time to spare.
+func (t *Trial) mostlyBusy(cores int) bool { return t.busy(cores, busyCores, busyIdle) }
+
+// fullyBusy tells whether they had none.
+func (t *Trial) fullyBusy(cores int) bool { return t.busy(cores, fullCores, fullIdle) }
 
 // concurrency is how many connections were in use on the average.
 func (t *Trial) concurrency() float64 {
@@ -135,8 +146,10 @@ func (t *Trial) spread() float64 {
 // counting is the relative standard error of a trial's throughput that comes of
 // counting its completions.
 func (t *Trial) counting() float64 {
-	return min(t.spread(), 1.5) / math.Sqrt(math.Max(t.Completions, 1)) // holds from before the trial spread it too
+	return min(t.spread(), spreadMost) / math.Sqrt(math.Max(t.Completions, 1)) // holds from before the trial spread it too
 }
+
+const spreadMost = 1.5 // that a trial is counted for
 
 // error is the relative standard error of a trial's throughput: of counting, and of
 // the machine.

@@ -31,6 +31,34 @@ func (m ClosedMMC) fill(xs []float64) {
 	}
 }
 
+// IdleServers is the share of its time, 0 to 1, that a server is idle while n connections
+// circulate and so many of them are at the servers on the average, served or waiting for
+// it, the rest being away without queueing. That is all that more connections could give.
+// It is that of [ClosedMMC] with the delay at which as many are there; by the product
+// form (Baskett, Chandy, Muntz, Palacios 1975) it holds for delays of any distribution,
+// and for service of any where the servers are shared, as cores are. 1 for n ≤ 0.
+func IdleServers(n, at float64, servers int) float64 {
+	c := float64(servers)
+	if !(n > 0) || !(at > 0) || servers < 1 {
+		return 1
+	}
+	if n <= c || at >= n { // nobody waits for a server, or nobody is away
+		return 1 - math.Min(math.Min(at, n), c)/c
+	}
+	// X·r connections are away (Little), more the longer that takes. X is at most c, and
+	// at least c·at/n, because who comes to the servers shares them with n others at most.
+	low, high, x := (n-at)/c, (n-at)*n/(at*c), c
+	for range 40 {
+		r := (low + high) / 2
+		if x = (mmcRatio{c: servers, r: r}).at(n); x*r < n-at {
+			low = r
+		} else {
+			high = r
+		}
+	}
+	return math.Max(0, 1-x/c)
+}
+
 // mmcRatio is the shape of a closed M/M/c queue: time in units of the service
 // time, r = z/s.
 type mmcRatio struct {

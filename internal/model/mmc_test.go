@@ -143,3 +143,43 @@ func TestBoundedFitRecoversKneeDeclineAndCliff(t *testing.T) {
 		t.Error("a cliff was found where nothing falls")
 	}
 }
+
+// The states of the machine-repair model, one by one: k of n are at the servers.
+func repairStates(n, servers int, r float64) (at, idle float64) {
+	p, sum := 1.0, 0.0
+	for k := 0; k <= n; k++ {
+		sum += p
+		at += p * float64(k)
+		idle += p * float64(max(0, servers-k)) / float64(servers)
+		p *= float64(n-k) / r / float64(min(k+1, servers))
+	}
+	return at / sum, idle / sum
+}
+
+func TestIdleServersIsThatOfTheStates(t *testing.T) {
+	for _, servers := range []int{1, 2, 3, 8, 32} {
+		for _, n := range []int{1, 2, 3, 6, 17, 100} {
+			for _, r := range []float64{0.01, 0.3, 1, 3, 10, 50} {
+				at, want := repairStates(n, servers, r)
+				if got := IdleServers(float64(n), at, servers); math.Abs(got-want) > 1e-6 {
+					t.Errorf("%d connections, %d servers, delay %g, %.3f there: idle %.6f, want %.6f", n, servers, r, at, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestIdleServersOfWhatCannotBe(t *testing.T) {
+	for _, c := range []struct {
+		n, at   float64
+		servers int
+		want    float64
+	}{
+		{0, 0, 2, 1}, {8, 0, 2, 1}, {8, 3, 0, 1}, {8, 8, 2, 0}, {8, 20, 2, 0}, {1, 1, 4, 0.75}, {1, 9, 4, 0.75},
+		{math.NaN(), 3, 2, 1}, {8, math.NaN(), 2, 1},
+	} {
+		if got := IdleServers(c.n, c.at, c.servers); got != c.want {
+			t.Errorf("%g of %g at %d: %g, want %g", c.at, c.n, c.servers, got, c.want)
+		}
+	}
+}

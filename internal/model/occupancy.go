@@ -179,6 +179,18 @@ func (o *Occupancy) Plateau(objective Objective) (n int, x float64) {
 	return int(math.Round(c.n[choice])), c.x(choice)
 }
 
+// Given is the throughput of n connections in use, per second, as the smoothed levels
+// have it; 0 where nothing is known.
+func (o *Occupancy) Given(n int) (x float64) {
+	c := o.curve()
+	for i := range c.count {
+		if x = c.x(i); int(math.Round(c.n[i])) >= n {
+			break
+		}
+	}
+	return x
+}
+
 // Behind is how many connections that came back, each telling something new, the
 // throughput of n connections in use rests on; 0 where nothing is known.
 func (o *Occupancy) Behind(n int) (left float64) {
