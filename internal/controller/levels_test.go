@@ -97,3 +97,29 @@ func TestTheUpsAndDownsTakeNothingFromAnOpenLoadThatQueues(t *testing.T) {
 		}
 	}
 }
+
+// Four connections serve as much as twelve. Eight were chosen by an earlier look: with a
+// quarter of the evidence that was luck, with half of it there is nothing to gain.
+func TestWhatLittleEvidenceDecidedIsLookedAtAgain(t *testing.T) {
+	for _, c := range []struct {
+		to   int     // where the ups and downs put it
+		seen float64 // share of the evidence then
+		end  int
+	}{{8, 0.2, 4}, {8, 0.5, 8}, {0, 0.2, 8}, {6, 0.2, 8}} {
+		var s State
+		var now model.Levels
+		for n := 1; n <= 12; n++ {
+			level := &now[model.LevelOf(n)]
+			level.Time, level.Left = 10*time.Second, int64(2000*min(n, 4))
+		}
+		s.Occupancy.Add(time.Second, &model.Levels{}, &now)
+		s.At, s.Limit = time.Minute, 8
+		s.Learn.Known = true
+		s.NaturalTo, s.NaturalSeen = c.to, c.seen*s.Occupancy.Behind(4)
+		d := Decision{Limit: 8}
+		s.natural(Observation{At: s.At, Gauges: Gauges{Limit: 8, Max: 100}}, s.estimate(Config{}, window{}, false), 1, 100, &d)
+		if d.Limit != c.end {
+			t.Errorf("put at %d by %g of the evidence: the limit goes to %d, want %d", c.to, c.seen, d.Limit, c.end)
+		}
+	}
+}

@@ -35,10 +35,11 @@ func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Dec
 	if s.Learn.open() {                                                  // unless the share that the objective gives away would end the queue
 		endless = endless && s.Occupancy.Given(k.N) >= s.Occupancy.Given(limit)
 	}
-	if limit >= k.Lower && limit <= k.Upper && !endless || n == limit || s.NaturalAt > 0 && o.At-s.NaturalAt < naturalGap {
+	if limit >= k.Lower && limit <= k.Upper && !endless && !s.luck(k) || n == limit || s.NaturalAt > 0 && o.At-s.NaturalAt < naturalGap {
 		return
 	}
 	s.NaturalAt, s.NaturalUpper = o.At, max(n, k.Upper)
+	s.NaturalTo, s.NaturalSeen = n, s.Occupancy.Behind(k.N)
 	l := &s.Learn
 	l.Base = limit
 	d.Limit, d.Reason = n, l.came(n)
@@ -46,6 +47,12 @@ func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Dec
 	l.rest(o.At, 0)
 	l.BaseCount = s.Occupancy.Behind(k.N)
 	l.VerifyUp = !k.Identified // the first limit to be tried is above, unless what is below was not seen
+}
+
+// luck tells whether the limit is where the ups and downs put it when there was a quarter
+// of the evidence that there is now, which leads to a clearly smaller one.
+func (s *State) luck(k model.Knee) bool {
+	return s.Limit == s.NaturalTo && 2*s.Limit >= 3*k.N && s.Occupancy.Behind(k.N) >= 4*s.NaturalSeen
 }
 
 // judge compares the knee that the ups and downs showed last with where an episode ends.

@@ -162,6 +162,10 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	// end: then nothing is lost by the smaller limit, if it is a plateau. Where more
 	// ask than the limit was seen to serve, and a higher one was seen to, it is that.
 	natural := k.Identified || k.Missing == model.MissingBelow && s.Limit > k.Upper
+	if k.Missing == model.MissingAbove && queued < varyingAfter && s.luck(k) {
+		n, _ := s.Occupancy.Plateau(cfg.Objective)
+		natural = n > 0 && n <= k.N && cfg.Objective != model.Latency
+	}
 	short := k.Identified && s.Limit < k.Lower && s.At-s.NaturalAt >= naturalGap
 	if queued >= varyingAfter && !short {
 		if natural = e.Varied >= s.Limit && k.N < s.Limit && !s.Learn.Episode; natural && cfg.Objective != model.Latency {
