@@ -123,3 +123,27 @@ func TestWhatLittleEvidenceDecidedIsLookedAtAgain(t *testing.T) {
 		}
 	}
 }
+
+// Out of eight in use less comes back than out of four. Where two of ten backends wait for
+// row locks, these may be why as many are in use.
+func TestLevelsOfALoadThatWaitsForLocksShowNoFall(t *testing.T) {
+	for _, c := range []struct {
+		locks   int
+		natural bool
+	}{{0, true}, {2, false}} {
+		var s State
+		var now model.Levels
+		for n := 1; n <= 8; n++ {
+			level := &now[model.LevelOf(n)]
+			level.Time, level.Left = 20*time.Second, int64(20*(500*min(n, 4)-100*max(0, n-4)))
+		}
+		s.Occupancy.Add(time.Second, &model.Levels{}, &now)
+		s.At, s.Limit = time.Minute, 20
+		for range 30 {
+			s.see(Observation{Server: &Server{Ours: Backends{OnCPU: 6, IO: 2, Lock: c.locks}}})
+		}
+		if e := s.estimate(Config{}, window{}, false); e.Natural != c.natural {
+			t.Errorf("%d of %d wait for a lock: the ups and downs are believed: %t", c.locks, 8+c.locks, e.Natural)
+		}
+	}
+}

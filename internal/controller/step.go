@@ -134,6 +134,9 @@ func (s *State) see(o Observation) {
 		s.Computing += weight * (float64(b.OnCPU+b.LWLock) - s.Computing)
 		s.Running += weight * (float64(b.OnCPU) - s.Running)
 		s.Waiting += weight * (float64(b.IO+b.OtherWait+b.IdleInTransaction) - s.Waiting)
+		weight = math.Max(lockWeight, 1/float64(s.Censuses))
+		s.Locked += weight * (float64(b.Lock) - s.Locked)
+		s.Working += weight * (float64(b.Total()-b.Idle) - s.Working)
 		return
 	}
 	s.Blind = true
@@ -144,6 +147,13 @@ func (s *State) see(o Observation) {
 // before half a second counts little; at rest, one at each look.
 const censusWeight = 0.3
 
+// Where more than lockedMost of those at work wait for row locks, over half a minute of
+// looks, the ups and downs show how long locks are held, and no fall of the capacity.
+const (
+	lockedMost = 0.1
+	lockWeight = 0.03
+)
+
 func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	e := model.Estimate{Rates: s.Demand.Rates(), PeakThroughput: s.Learn.PeakX}
 	if s.Learn.Known || s.Learn.Episode || s.Learn.Doubted { // else it was another load's, or before a hand moved
@@ -151,6 +161,9 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	}
 	k, peak, best, least := s.Occupancy.Knee(cfg.Objective, e.ArrivalAtLeast())
 	queued := s.Learn.saturatedFor(s.At)
+	if k.Identified && s.Locked > lockedMost*s.Working { // whoever waits for a lock is why the level is high, and why little comes back
+		k.Identified, k.Missing = false, model.MissingAbove
+	}
 	if queued >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() || s.Holds.cv2() > mixedMost {
 		k = model.Knee{} // out of date, of a single moment, or of two kinds of requests
 	}
