@@ -37,14 +37,13 @@ type Spare struct {
 	Peak      float64       // callers at once at most, in use and queued, decaying; not only since then
 }
 
-// spare lowers a limit that has been half as much again as leaves room enough for
-// spareAfter.
+// spare lowers a limit that has been half as much again as is enough for spareAfter, or a
+// quarter of it where the ups and downs show a plateau.
 func (s *State) spare(o Observation, w window, est model.Estimate, low int, d *Decision) {
 	p := &s.Spare
 	keep := math.Exp2(-w.Elapsed.Seconds() / historyHalfLife.Seconds())
 	p.Peak = math.Max(p.Peak*keep, float64(max(o.Gauges.Peak, o.Gauges.InUse)))
-	room := math.Max(spareTimes*est.DemandUpper, sparePeaks*p.Peak)
-	enough := max(low, spareLeast, spareCores*s.Server.Cores, int(math.Ceil(math.Min(room, math.MaxInt32))))
+	enough, plateau := s.roomy(est, low)
 	if 2*d.Limit < 3*enough || w.saturated > 0 || s.Learn.Known || s.Learn.Doubted || s.Learn.Episode {
 		*p = Spare{Peak: p.Peak}
 		return
@@ -55,17 +54,30 @@ func (s *State) spare(o Observation, w window, est model.Estimate, low int, d *D
 	b := s.Server.Ours
 	p.Computing += float64(b.OnCPU + b.LWLock)
 	p.Working += float64(b.Total() - b.Idle)
-	if o.At-p.Since < spareAfter || p.Working == 0 {
-		return
+	after := spareAfter
+	if plateau {
+		after /= 4
 	}
-	if p.Computing < spareCompute*p.Working {
-		if est.Plateau == 0 || est.Varied < 2*est.Plateau {
-			return
-		}
-		if enough = max(enough, plateauRaise*est.Plateau); 2*d.Limit < 3*enough {
-			return
-		}
+	if o.At-p.Since < after || !plateau && p.Computing < spareCompute*p.Working || p.Working == 0 {
+		return
 	}
 	d.Limit, d.Reason = enough, sizing.DemandFell
 	*p = Spare{Peak: p.Peak}
+}
+
+// roomy is the limit that leaves room for the demand, and tells whether the ups and downs
+// show a plateau. Beyond plateauRaise times its beginning no burst raises the limit: where
+// backends compute, it need be no higher, and where they wait as well, no lower.
+func (s *State) roomy(est model.Estimate, low int) (limit int, plateau bool) {
+	room := math.Max(spareTimes*est.DemandUpper, sparePeaks*s.Spare.Peak)
+	least := max(low, spareLeast, spareCores*s.Server.Cores)
+	limit = max(least, int(math.Ceil(math.Min(room, math.MaxInt32))))
+	if est.Plateau == 0 || est.Varied < 2*est.Plateau || s.Locked > lockedMost*s.Working {
+		return limit, false
+	}
+	all := max(least, plateauRaise*est.Plateau)
+	if s.mostCompute() {
+		return min(limit, all), true
+	}
+	return max(limit, all), true
 }

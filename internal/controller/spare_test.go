@@ -23,12 +23,14 @@ func TestALimitFarAboveDemandComesDownWhereItDoesNoHarm(t *testing.T) {
 		{"half wait, a plateau from 9 to 20", 3, 2, 9, 20, 8, 36},
 		{"half wait, a rise up to 8 of 12", 3, 2, 8, 12, 8, 100},
 		{"half wait, a plateau, and bursts of 40", 3, 2, 4, 60, 40, 60},
+		{"all compute, bursts of 40", 5, 0, 0, 0, 40, 60},
+		{"all compute, a plateau, and bursts of 60", 5, 0, 4, 60, 60, 16},
 		{"half wait, a plateau that would hardly lower it", 3, 2, 17, 40, 8, 100},
 	} {
 		var s State
-		s.Server.Ours = Backends{OnCPU: c.computing, IdleInTransaction: c.waiting}
 		d := Decision{Limit: 100, Reason: sizing.Steady}
 		for at := time.Second; at < 2*time.Minute; at += time.Second {
+			s.see(Observation{Server: &Server{Ours: Backends{OnCPU: c.computing, IdleInTransaction: c.waiting}}})
 			var w window
 			w.Elapsed = time.Second
 			o := Observation{At: at, Gauges: Gauges{Limit: d.Limit, InUse: 5, Peak: c.peak}}
