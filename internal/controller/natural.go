@@ -31,10 +31,10 @@ func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Dec
 	}
 	n := min(max(k.N, low), high)
 	limit := o.Gauges.Limit
-	endless := s.Learn.saturatedFor(s.At) >= varyingAfter && limit > k.N // nothing is lost by the smaller limit
-	if s.Learn.open() {                                                  // unless the share that the objective gives away would end the queue
-		endless = endless && s.Occupancy.Given(k.N) >= s.Occupancy.Given(limit)
-	}
+	// Nothing is lost by the smaller limit in a queue without end, unless callers do not wait
+	// for each other, and the share that the objective gives away would end it.
+	endless := s.Learn.saturatedFor(s.At) >= varyingAfter && limit > k.N &&
+		(!s.Learn.open() || s.Occupancy.Given(k.N) >= s.Occupancy.Given(limit))
 	if limit >= k.Lower && limit <= k.Upper && !endless && !s.luck(k) || n == limit || s.NaturalAt > 0 && o.At-s.NaturalAt < naturalGap {
 		return
 	}
