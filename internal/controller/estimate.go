@@ -58,6 +58,25 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	if s.Learn.Known || s.Learn.Episode || s.Learn.Doubted { // else it was another load's, or before a hand moved
 		e.Knee = s.Learn.Knee
 	}
+	s.estimateLevels(cfg, &e)
+	e.DemandLower, e.DemandTarget, e.DemandUpper = s.History.Quantile(0.5), s.History.Quantile(0.95), s.History.Quantile(0.99)
+	if a := e.OfferedLoad; a > 0 && cfg.WaitObjective > 0 {
+		v := (e.Dispersion + e.ServiceCV2) / 2 // Allen and Cunneen
+		e.Wanted = model.ErlangCServersForWait(a, e.Service, 0.99, cfg.WaitObjective, v)
+	} else if a > 0 {
+		e.Wanted = model.ErlangCServers(a, 0.05)
+	}
+	if usable {
+		e.Saturated = w.saturated
+	}
+	e.Crowded = s.Server.Cores > 0 && s.Computing >= 2*float64(s.Server.Cores)
+	e.Running = float64(s.Server.Ours.OnCPU)
+	e.Prior = sizing.Prior(s.Server.Cores, s.Computing, s.Waiting)
+	return e
+}
+
+// estimateLevels adds what the pool's ups and downs show: see [model.Occupancy].
+func (s *State) estimateLevels(cfg Config, e *model.Estimate) {
 	k, peak, best, least := s.Occupancy.Knee(cfg.Objective, e.ArrivalAtLeast())
 	queued := s.Learn.saturatedFor(s.At)
 	if k.Identified && s.Locked > lockedMost*s.Working { // whoever waits for a lock is why the level is high, and why little comes back
@@ -92,20 +111,6 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 	if natural && (s.NaturalEvery == 0 || s.At-s.NaturalAt >= s.NaturalEvery) {
 		e.Knee, e.PeakThroughput, e.KneeThroughput, e.Natural = k, peak, best, true
 	}
-	e.DemandLower, e.DemandTarget, e.DemandUpper = s.History.Quantile(0.5), s.History.Quantile(0.95), s.History.Quantile(0.99)
-	if a := e.OfferedLoad; a > 0 && cfg.WaitObjective > 0 {
-		v := (e.Dispersion + e.ServiceCV2) / 2 // Allen and Cunneen
-		e.Wanted = model.ErlangCServersForWait(a, e.Service, 0.99, cfg.WaitObjective, v)
-	} else if a > 0 {
-		e.Wanted = model.ErlangCServers(a, 0.05)
-	}
-	if usable {
-		e.Saturated = w.saturated
-	}
-	e.Crowded = s.Server.Cores > 0 && s.Computing >= 2*float64(s.Server.Cores)
-	e.Running = float64(s.Server.Ours.OnCPU)
-	e.Prior = sizing.Prior(s.Server.Cores, s.Computing, s.Waiting)
-	return e
 }
 
 func (s *State) vectors() float64 {
