@@ -39,8 +39,8 @@ pools of fixed sizes, and failsafe-go's adaptive limiter. All alternate in short
 so that a noisy machine hits all alike; what learns first runs alone, from cold. For each
 workload a table compares throughput and p99 with those of the best fixed size.
 
-The plan takes about 20 minutes, and says first how long at most; --quick takes one.
-Interrupted, it shows the workloads that are done. It ends 1 if any request failed.
+The plan takes up to 20 minutes, which it says first; --quick takes one. Interrupted, it
+shows the workloads that are done. It ends 1 if any request failed.
 
 With --dsn it uses a database of yours, puts everything into schemas autotune_bench and
 autotune_bench_write of its own, and drops them at the end. Because it writes and loads

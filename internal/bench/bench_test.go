@@ -27,7 +27,7 @@ func TestPlansTakeNoLongerThanPromised(t *testing.T) {
 		most    time.Duration
 	}{
 		"quick": {Quick(), time.Minute},
-		"full":  {Defaults(), 23 * time.Minute}, // about 20, because most tuned pools settle earlier
+		"full":  {Defaults(), 20 * time.Minute},
 	} {
 		p, err := NewPlan(c.options)
 		if err != nil {

@@ -18,7 +18,7 @@ type Options struct {
 	Slice     time.Duration // length of a slice
 	Uncounted time.Duration // of which the first is not counted
 	Calm      time.Duration // longest wait for a quiet machine before each
-	Cold      time.Duration // most that a tuned pool runs alone first, from cold; a limiter half of it
+	Cold      time.Duration // most that a tuned pool runs alone first, from cold; a limiter a third of it
 	Settled   time.Duration // how long its limit must have stayed put to end that early
 	Phase     time.Duration // length of a phase of the shift, for contenders that learn
 	Phases    int           // of the shift
@@ -73,11 +73,11 @@ const (
 	settleBy   = 15 * time.Second
 )
 
-// Defaults is the full benchmark, of about 20 minutes.
+// Defaults is the full benchmark, of up to 20 minutes.
 func Defaults() Options {
 	return Options{
 		Workloads: workloadNames(), Contenders: defaultContenders(),
-		Rounds: 3, Slice: 1250 * time.Millisecond, Uncounted: 250 * time.Millisecond, Calm: 4 * time.Second,
+		Rounds: 3, Slice: 900 * time.Millisecond, Uncounted: 180 * time.Millisecond, Calm: 4 * time.Second,
 		Cold: settleBy + settledFor, Settled: settledFor, Phase: settleBy + settledFor, Phases: 4,
 		Clients: 150, OpenShare: 0.8, Vectors: 20_000, Dimensions: 128, Seed: 1, Runs: 1,
 	}

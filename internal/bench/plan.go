@@ -90,7 +90,7 @@ func (o *Options) cold(c contender) time.Duration {
 	if c.kind == tuned {
 		return o.Cold
 	}
-	return o.Cold / 2
+	return o.Cold / 3
 }
 
 func openingTime(c contender) time.Duration { return time.Duration(c.size) * openConnection }

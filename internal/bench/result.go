@@ -35,7 +35,7 @@ type Settings struct {
 	Rounds           int     `json:"rounds"`
 	SliceSeconds     float64 `json:"slice_s"`
 	UncountedSeconds float64 `json:"uncounted_s"` // at the beginning of each slice
-	ColdSeconds      float64 `json:"cold_s"`      // most that a tuned pool runs alone first; a limiter half of it
+	ColdSeconds      float64 `json:"cold_s"`      // most that a tuned pool runs alone first; a limiter a third of it
 	SettledSeconds   float64 `json:"settled_s"`   // how long a limit must stay put to be converged
 	PhaseSeconds     float64 `json:"phase_s"`     // of the shift
 	Phases           int     `json:"phases"`

@@ -79,7 +79,7 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 func (s *State) estimateLevels(cfg Config, e *model.Estimate) {
 	k, peak, best, least := s.Occupancy.Knee(cfg.Objective, e.ArrivalAtLeast())
 	queued := s.Learn.saturatedFor(s.At)
-	if k.Identified && s.Locked > lockedMost*s.Working { // whoever waits for a lock is why the level is high, and why little comes back
+	if k.Identified && s.waitsForLocks() { // whoever waits for a lock is why the level is high, and why little comes back
 		k.Identified, k.Missing = false, model.MissingAbove
 	}
 	if queued >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() || s.Holds.cv2() > mixedMost {
@@ -112,6 +112,9 @@ func (s *State) estimateLevels(cfg Config, e *model.Estimate) {
 		e.Knee, e.PeakThroughput, e.KneeThroughput, e.Natural = k, peak, best, true
 	}
 }
+
+// waitsForLocks tells whether enough backends do to explain the levels.
+func (s *State) waitsForLocks() bool { return s.Locked > lockedMost*s.Working }
 
 func (s *State) vectors() float64 {
 	if !s.Server.Vectors.Installed {

@@ -7,6 +7,31 @@ import (
 	"github.com/pgautotune/autotune/internal/model"
 )
 
+// shown is a state whose ups and downs saw each of so many connections in use for as long,
+// and x(n) of n come back a second; none of those of which it is 0.
+func shown(most int, each time.Duration, x func(n int) float64) (s State) {
+	var now model.Levels
+	for n := 1; n <= most; n++ {
+		if x(n) > 0 {
+			level := &now[model.LevelOf(n)]
+			level.Time += each
+			level.Left += int64(each.Seconds() * x(n))
+		}
+	}
+	s.Occupancy.Add(time.Second, &model.Levels{}, &now)
+	s.At = time.Minute
+	return s
+}
+
+// queueing lets callers queue without end, who wait for each other or do not.
+func (s *State) queueing(open bool) {
+	s.Learn.Saturated, s.Learn.SaturatedSince = true, s.At-15*time.Second
+	s.Learn.Fewest, s.Learn.Longest = 100, 110
+	if open {
+		s.Learn.Longest = 700
+	}
+}
+
 // Sixty callers meet a cold pool: while its connections are being opened, few come back
 // out of as many as are in use, which says nothing of the server.
 func TestWhatIsInUseBeforeConnectionsAreOpenIsNoEvidence(t *testing.T) {
@@ -46,21 +71,10 @@ func TestOnAPlateauAnOpenLoadIsServedByTheBest(t *testing.T) {
 		open bool
 		knee int
 	}{{false, 10}, {true, 12}} {
-		var s State
-		var now model.Levels
-		for n, x := range []float64{1: 130, 2: 260, 3: 380, 4: 500, 5: 610, 6: 700, 7: 800, 8: 880, 9: 940, 10: 985, 11: 994, 12: 1000, 13: 999, 14: 996, 15: 990, 16: 985, 17: 980, 18: 978} {
-			if x > 0 {
-				level := &now[model.LevelOf(n)]
-				level.Time, level.Left = 100*time.Second, int64(100*x)
-			}
-		}
-		s.Occupancy.Add(time.Second, &model.Levels{}, &now)
-		s.At, s.Limit = time.Minute, 15
-		s.Learn.Saturated, s.Learn.SaturatedSince, s.Learn.Known = true, 45*time.Second, true
-		s.Learn.Fewest, s.Learn.Longest = 100, 110
-		if c.open {
-			s.Learn.Longest = 700
-		}
+		x := []float64{1: 130, 2: 260, 3: 380, 4: 500, 5: 610, 6: 700, 7: 800, 8: 880, 9: 940, 10: 985, 11: 994, 12: 1000, 13: 999, 14: 996, 15: 990, 16: 985, 17: 980, 18: 978}
+		s := shown(18, 100*time.Second, func(n int) float64 { return x[n] })
+		s.Limit, s.Learn.Known = 15, true
+		s.queueing(c.open)
 		if e := s.estimate(Config{}, window{}, false); !e.Natural || e.Knee.N != c.knee {
 			t.Errorf("open %t: natural %t at %d, want it at %d", c.open, e.Natural, e.Knee.N, c.knee)
 		}
@@ -76,19 +90,9 @@ func TestTheUpsAndDownsTakeNothingFromAnOpenLoadThatQueues(t *testing.T) {
 		at14 float64
 		end  int
 	}{{false, 1000, 10}, {true, 1000, 14}, {true, 975, 10}} {
-		var s State
-		var now model.Levels
-		for n, x := range map[int]float64{10: 980, 14: c.at14} {
-			level := &now[model.LevelOf(n)]
-			level.Time, level.Left = 100*time.Second, int64(100*x)
-		}
-		s.Occupancy.Add(time.Second, &model.Levels{}, &now)
-		s.At = time.Minute
-		s.Learn.Saturated, s.Learn.SaturatedSince = true, 45*time.Second
-		s.Learn.Fewest, s.Learn.Longest = 100, 110
-		if c.open {
-			s.Learn.Longest = 700
-		}
+		x := map[int]float64{10: 980, 14: c.at14}
+		s := shown(14, 100*time.Second, func(n int) float64 { return x[n] })
+		s.queueing(c.open)
 		o := Observation{At: s.At, Gauges: Gauges{Limit: 14, Max: 100}}
 		d := Decision{Limit: 14}
 		s.natural(o, model.Estimate{Natural: true, Knee: model.Knee{N: 10, Lower: 8, Upper: 16, Identified: true}}, 1, 100, &d)
@@ -106,14 +110,8 @@ func TestWhatLittleEvidenceDecidedIsLookedAtAgain(t *testing.T) {
 		seen float64 // share of the evidence then
 		end  int
 	}{{8, 0.2, 4}, {8, 0.5, 8}, {0, 0.2, 8}, {6, 0.2, 8}} {
-		var s State
-		var now model.Levels
-		for n := 1; n <= 12; n++ {
-			level := &now[model.LevelOf(n)]
-			level.Time, level.Left = 10*time.Second, int64(2000*min(n, 4))
-		}
-		s.Occupancy.Add(time.Second, &model.Levels{}, &now)
-		s.At, s.Limit = time.Minute, 8
+		s := shown(12, 10*time.Second, func(n int) float64 { return 200 * float64(min(n, 4)) })
+		s.Limit = 8
 		s.Learn.Known = true
 		s.NaturalTo, s.NaturalSeen = c.to, c.seen*s.Occupancy.Behind(4)
 		d := Decision{Limit: 8}
@@ -131,14 +129,8 @@ func TestLevelsOfALoadThatWaitsForLocksShowNoFall(t *testing.T) {
 		locks   int
 		natural bool
 	}{{0, true}, {2, false}} {
-		var s State
-		var now model.Levels
-		for n := 1; n <= 8; n++ {
-			level := &now[model.LevelOf(n)]
-			level.Time, level.Left = 20*time.Second, int64(20*(500*min(n, 4)-100*max(0, n-4)))
-		}
-		s.Occupancy.Add(time.Second, &model.Levels{}, &now)
-		s.At, s.Limit = time.Minute, 20
+		s := shown(8, 20*time.Second, func(n int) float64 { return float64(500*min(n, 4) - 100*max(0, n-4)) })
+		s.Limit = 20
 		for range 30 {
 			s.see(Observation{Server: &Server{Ours: Backends{OnCPU: 6, IO: 2, Lock: c.locks}}})
 		}

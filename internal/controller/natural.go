@@ -45,7 +45,7 @@ func (s *State) natural(o Observation, est model.Estimate, low, high int, d *Dec
 	d.Limit, d.Reason = n, l.came(n)
 	l.Knee, l.PeakX, l.BestX = k, est.PeakThroughput, est.KneeThroughput
 	l.rest(o.At, 0)
-	l.BaseCount = s.Occupancy.Behind(k.N)
+	l.BaseCount = s.NaturalSeen
 	l.VerifyUp = !k.Identified // the first limit to be tried is above, unless what is below was not seen
 }
 

@@ -125,14 +125,9 @@ func TestTheBackendsMayLeadBelowWhatTheLoadBeforeShowed(t *testing.T) {
 // A trial that leads to a limit outside of what the ups and downs show is believed more
 // than they are, for a while that doubles.
 func TestATrialContradictsTheUpsAndDowns(t *testing.T) {
-	var s State
-	var now model.Levels
-	for n := 1; n <= 40; n++ {
-		level := &now[model.LevelOf(n)]
-		level.Time += 10 * time.Second
-		level.Left += int64(10_000 * min(float64(n), 4) / (1 + 0.02*max(0, float64(n)-4)))
-	}
-	s.Occupancy.Add(time.Second, &model.Levels{}, &now)
+	s := shown(40, 10*time.Second, func(n int) float64 {
+		return 1000 * min(float64(n), 4) / (1 + 0.02*max(0, float64(n)-4))
+	})
 	if s.contradict(Config{}, time.Minute, 4); s.NaturalEvery != 0 {
 		t.Errorf("a trial that led to the knee they show makes them wait for %s", s.NaturalEvery)
 	}

@@ -17,7 +17,8 @@ import (
 //
 // Where they wait as well, for storage or for their callers, a burst needs many times
 // the connections that it keeps a core busy with, and the first of them would queue for
-// nothing. The size stays for much longer: an idle connection costs little, opening it
+// nothing; unless the ups and downs have shown that a few serve as much as twice as many.
+// The size stays for much longer: an idle connection costs little, opening it
 // again more.
 
 const (
@@ -72,7 +73,7 @@ func (s *State) roomy(est model.Estimate, low int) (limit int, plateau bool) {
 	room := math.Max(spareTimes*est.DemandUpper, sparePeaks*s.Spare.Peak)
 	least := max(low, spareLeast, spareCores*s.Server.Cores)
 	limit = max(least, int(math.Ceil(math.Min(room, math.MaxInt32))))
-	if est.Plateau == 0 || est.Varied < 2*est.Plateau || s.Locked > lockedMost*s.Working {
+	if est.Plateau == 0 || est.Varied < 2*est.Plateau || s.waitsForLocks() {
 		return limit, false
 	}
 	all := max(least, plateauRaise*est.Plateau)

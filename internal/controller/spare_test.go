@@ -8,7 +8,7 @@ import (
 	"github.com/pgautotune/autotune/internal/sizing"
 )
 
-// Of five connections in use, as many wait as compute. Where the ups and downs have shown
+// Of five connections in use, two wait. Where the ups and downs have shown
 // that four serve as much as twelve, the limit of 100 comes down; where they have not,
 // a burst may need them all.
 func TestALimitFarAboveDemandComesDownWhereItDoesNoHarm(t *testing.T) {
@@ -18,14 +18,14 @@ func TestALimitFarAboveDemandComesDownWhereItDoesNoHarm(t *testing.T) {
 		plateau, varied, peak, end int
 	}{
 		{"all compute", 5, 0, 0, 0, 8, 16},
-		{"half wait, nothing shown", 3, 2, 0, 0, 8, 100},
-		{"half wait, a plateau from 4 to 12", 3, 2, 4, 12, 8, 16},
-		{"half wait, a plateau from 9 to 20", 3, 2, 9, 20, 8, 36},
-		{"half wait, a rise up to 8 of 12", 3, 2, 8, 12, 8, 100},
-		{"half wait, a plateau, and bursts of 40", 3, 2, 4, 60, 40, 60},
+		{"some wait, nothing shown", 3, 2, 0, 0, 8, 100},
+		{"some wait, a plateau from 4 to 12", 3, 2, 4, 12, 8, 16},
+		{"some wait, a plateau from 9 to 20", 3, 2, 9, 20, 8, 36},
+		{"some wait, a rise up to 8 of 12", 3, 2, 8, 12, 8, 100},
+		{"some wait, a plateau, and bursts of 40", 3, 2, 4, 60, 40, 60},
 		{"all compute, bursts of 40", 5, 0, 0, 0, 40, 60},
 		{"all compute, a plateau, and bursts of 60", 5, 0, 4, 60, 60, 16},
-		{"half wait, a plateau that would hardly lower it", 3, 2, 17, 40, 8, 100},
+		{"some wait, a plateau that would hardly lower it", 3, 2, 17, 40, 8, 100},
 	} {
 		var s State
 		d := Decision{Limit: 100, Reason: sizing.Steady}

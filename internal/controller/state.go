@@ -20,11 +20,12 @@ type State struct {
 	Occupancy model.Occupancy // throughput by connections in use, from the pool's own ups and downs
 	Opened    bool            // the first connections are open: before, what is in use waits to be
 	NaturalAt time.Duration   // when it last moved the limit; 0: never
-	Holds     Holds           // how long connections were held meanwhile
+	NaturalTo int             // where to
+	// On how much evidence: see [model.Occupancy.Behind].
+	NaturalSeen float64
+	Holds       Holds // how long connections were held meanwhile
 	// A curve beyond whose knee an episode then ends was none, as of requests now of
 	// one kind and now of another: each time doubles the wait for the next to be believed.
-	NaturalTo    int           // where to
-	NaturalSeen  float64       // on how much evidence: see [model.Occupancy.Behind]
 	NaturalUpper int           // the upper end of that knee; 0: nothing was learned since to judge it by
 	NaturalEvery time.Duration // from move to move
 	// The last raise for a burst: from where to where.

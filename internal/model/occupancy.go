@@ -181,26 +181,22 @@ func (o *Occupancy) Plateau(objective Objective) (n int, x float64) {
 
 // Given is the throughput of n connections in use, per second, as the smoothed levels
 // have it; 0 where nothing is known.
-func (o *Occupancy) Given(n int) (x float64) {
+func (o *Occupancy) Given(n int) float64 {
 	c := o.curve()
-	for i := range c.count {
-		if x = c.x(i); int(math.Round(c.n[i])) >= n {
-			break
-		}
+	if c.count == 0 {
+		return 0
 	}
-	return x
+	return c.x(c.at(n))
 }
 
 // Behind is how many connections that came back, each telling something new, the
 // throughput of n connections in use rests on; 0 where nothing is known.
-func (o *Occupancy) Behind(n int) (left float64) {
+func (o *Occupancy) Behind(n int) float64 {
 	c := o.curve()
-	for i := range c.count {
-		if left = c.weight[i]; int(math.Round(c.n[i])) >= n {
-			break
-		}
+	if c.count == 0 {
+		return 0
 	}
-	return left
+	return c.weight[c.at(n)]
 }
 
 // levelCurve is the unimodal curve that fits the levels best, as in [smooth], but
@@ -214,6 +210,14 @@ type levelCurve struct {
 
 func (c *levelCurve) x(i int) float64     { return math.Exp(c.logX[i]) }
 func (c *levelCurve) error(i int) float64 { return 1 / math.Sqrt(c.weight[i]) }
+
+// at is the index of the lowest point of n connections or more, or of the highest.
+func (c *levelCurve) at(n int) (i int) {
+	for i < c.count-1 && int(math.Round(c.n[i])) < n {
+		i++
+	}
+	return i
+}
 
 // together is the standard error of the difference of two.
 func (c *levelCurve) together(i, j int) float64 { return math.Hypot(c.error(i), c.error(j)) }
