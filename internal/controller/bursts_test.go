@@ -39,3 +39,26 @@ func TestBurstsOfALoadThatIsKnownAreServedAtItsKnee(t *testing.T) {
 		}
 	}
 }
+
+// Callers may go away in the middle of a trial of a limit that is far too low, or far too
+// high. It was not shown to serve anybody, and those who come next do not get it.
+func TestALimitIsNotKeptBecauseNobodyAsksAnyMore(t *testing.T) {
+	for name, c := range map[string]struct {
+		curve curve
+		start int
+		gives float64
+	}{
+		"holding from 100": {holdingSearch, 100, 2026}, "holding from 4": {holdingSearch, 4, 340},
+		"searches from 100": {pureSearch, 100, 2801}, "searches from 4": {pureSearch, 4, 4084},
+	} {
+		for tenths := range 60 {
+			p := newPlant(c.curve, 150, c.start, 0.02, uint64(tenths))
+			s := p.run(config(), controller.State{}, time.Duration(tenths+1)*100*time.Millisecond, nil)
+			p.callers = 0
+			p.run(config(), s, 10*time.Second, nil)
+			if gives := c.curve(float64(p.limit)); gives < 0.9*c.gives {
+				t.Errorf("%s: callers went after %d tenths of a second, and the limit stays at %d, which gives %.0f/s; it was %d before, which gives %.0f", name, tenths+1, p.limit, gives, c.start, c.gives)
+			}
+		}
+	}
+}

@@ -128,8 +128,9 @@ func (l *Learner) interval(o model.Objective, choice, best int) model.Knee {
 }
 
 // settle ends an episode whose queue went away: the limit in force serves the
-// demand, unless it was measured and found clearly worse than another.
-func (l *Learner) settle(at time.Duration) move {
+// demand, unless it was measured and found clearly worse than another, or the demand
+// went away with the queue. It is then the best of those tried so far.
+func (l *Learner) settle(o model.Objective, at time.Duration) move {
 	l.Episode = false
 	if l.Verify {
 		return l.putOff(at)
@@ -137,6 +138,9 @@ func (l *Learner) settle(at time.Duration) move {
 	l.Known = false
 	l.Doubted = l.Relearns
 	n := l.inForce()
+	if l.unasked() {
+		n = l.Measured[l.smallest(o)].N
+	}
 	t := l.at(n)
 	if t == nil {
 		t = &l.Current
@@ -151,6 +155,13 @@ func (l *Learner) settle(at time.Duration) move {
 		}
 	}
 	return move{limit: n, reason: sizing.Steady}
+}
+
+// unasked tells whether the demand went away before the limit in force could show what it
+// serves: far less has come back since than a limit tried before gave.
+func (l *Learner) unasked() bool {
+	best := l.best()
+	return best >= 0 && l.at(l.inForce()) == nil && 2*l.Lull.rate() < l.Measured[best].rate()
 }
 
 // putOff ends the trial of one other limit without a result: the knee is known, and

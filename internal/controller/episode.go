@@ -91,7 +91,7 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 			l.Lull.add(w)
 		}
 		if l.IdleFor > max(time.Second, 3*est.Service) && at > l.From {
-			return l.settle(at)
+			return l.settle(cfg.Objective, at)
 		}
 		return stay
 	}
@@ -200,7 +200,7 @@ func (l *Learner) further(cfg Config, at time.Duration, low, high int, callers f
 	asking := max(int(callers), l.Most)
 	n, all := l.next(cfg, low, min(high, max(low, asking-1)), est.Prior), false
 	if l.All && (n == 0 || n == l.Current.N) {
-		return l.settle(at) // the queue that is left is of those who come back this moment
+		return l.settle(cfg.Objective, at) // the queue that is left is of those who come back this moment
 	}
 	if n == 0 {
 		n = l.forAll(cfg.Objective, asking, high)
