@@ -52,6 +52,7 @@ func (l *Learner) discard() {
 // new connections are open.
 func (l *Learner) try(at time.Duration, n int, service time.Duration, reason sizing.Reason) move {
 	l.Moved, l.BackAt, l.Left = at, at, float64(max(l.Current.N, n))
+	l.Entry = Trial{N: l.Current.N}
 	l.Current, l.Lull, l.Asking, l.Most, l.Again, l.All = Trial{N: n}, Trial{}, 0, 0, false, false
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
@@ -108,24 +109,13 @@ func (l *Learner) trial(cfg Config, at time.Duration, w window, low, high int, c
 	if at-l.BackAt > max(stallLeast, stallServices*est.Service) {
 		return l.stalled(at, low, high)
 	}
-	if (l.Trials > 0 || n != l.Base) && w.dialling > 1 && dialShare*w.dialling > n && at < l.Begun+dialMost {
-		l.Left = float64(n) // a new backend has everything to load and to plan: its first request is no measure either
-		return stay
-	}
-	if l.Left > 0 && at < l.Moved+turnoverMost {
-		l.Left -= float64(w.Completions)
-		if l.Left > 0 {
+	if l.entering(at, w, n, stay.soon) {
+		if !l.ruins(n) {
 			return stay
 		}
-	}
-	if at-w.Elapsed < l.From-stay.soon/2 {
-		if at > l.From+settleMost { // looks are slow; measure whatever comes
-			l.From = at
-		}
-		return stay
-	}
-	if w.inUse < 0.85*float64(n) && at < l.From+settleMost {
-		return stay // still filling up, or still dialling
+		l.Current = l.Entry
+		l.Current.N = n
+		return l.file(cfg, at, low, high, callers, est)
 	}
 	if l.fallsShort(n, w) {
 		return l.interrupted(cfg, at, n, low, high, callers, est)

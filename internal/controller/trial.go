@@ -161,7 +161,11 @@ func (l *Learner) error(t *Trial) float64 {
 		return math.Hypot(l.Pairs.perSecond()/math.Sqrt(t.Seconds), math.Sqrt2*t.counting())
 	}
 	machine := l.Noise.perSecond() / math.Sqrt(t.Seconds)
-	if l.Verify && l.Wanders { // at rest it has been seen for longer than looks
+	switch {
+	case !l.Wanders:
+	case l.Episode && !l.Verify: // its looks do not show all of it
+		machine = math.Max(machine, wanderTrial/math.Sqrt(math.Max(1, t.Seconds)))
+	case l.Verify: // at rest it has been seen for longer than looks
 		machine = math.Max(machine, math.Max(l.Store.Drift.Noise()/math.Sqrt(t.Seconds), l.Strays.over(t.Seconds)))
 	}
 	return math.Hypot(machine, t.counting())

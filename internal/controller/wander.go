@@ -17,6 +17,7 @@ const (
 	wanderLeast = 2.0   // times the variance of counting that throughput scatters by beyond it
 	wanderLooks = 3     // that tell
 	wanderNoise = 0.034 // in a second, if looks were independent, that it must be: 11 % from look to look of 0.1 s
+	wanderTrial = 0.12  // standard deviation of a trial of a second there that was not compared in turns: see above
 	wanderSpan  = 5.0   // seconds
 	wanderSpans = 60    // remembered
 )
@@ -46,7 +47,7 @@ func (l *Learner) wanders() bool {
 	if rest := l.Store.Drift.Noise(); rest > 0 {
 		return rest > wanderNoise && rest*rest*looks > wanderLeast*math.Max(scatter, counted)
 	}
-	return scatter-counted > math.Max(wanderLeast*counted, wanderNoise*wanderNoise*looks)
+	return l.Wanders && l.Counted > 0 || scatter-counted > math.Max(wanderLeast*counted, wanderNoise*wanderNoise*looks)
 }
 
 // Strays is how far throughput at rest is from its mean over wanderSpan: a machine whose
