@@ -19,7 +19,7 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	}
 	l.absolute()
 	n := min(max(l.choose(cfg.Objective), low), high)
-	l.Wanders = l.wanders() // all trials together
+	l.Wanders = l.wanders()                   // all trials together
 	if l.Knee.Missing != model.MissingAbove { // else it is that of a wall, or of how many asked
 		l.remember(at)
 	}
