@@ -11,7 +11,8 @@ import (
 // How an episode ends: with a limit to rest at, with its queue gone, or with a
 // trial that has to wait.
 
-// conclude ends an episode at the limit that its trials recommend.
+// conclude ends an episode at the limit that its trials recommend. Whether the machine
+// wanders is told by all of them together, as it has taken its turns.
 func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	l.Episode = false
 	if l.Trials == 0 {
@@ -19,7 +20,7 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	}
 	l.absolute()
 	n := min(max(l.choose(cfg.Objective), low), high)
-	l.Wanders = l.wanders()                   // all trials together
+	l.Wanders = l.wanders()
 	if l.Knee.Missing != model.MissingAbove { // else it is that of a wall, or of how many asked
 		l.remember(at)
 	}
