@@ -11,8 +11,8 @@ import (
 // How an episode ends: with a limit to rest at, with its queue gone, or with a
 // trial that has to wait.
 
-// conclude ends an episode at the limit that its trials recommend. Whether the machine
-// wanders is told by all of them together, as it has taken its turns.
+// conclude ends an episode at the limit that its trials recommend. Until the next
+// one the machine wanders if they say so, all together, whether they took turns or not.
 func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	l.Episode = false
 	if l.Trials == 0 {

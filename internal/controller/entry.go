@@ -35,7 +35,7 @@ func (l *Learner) entering(at time.Duration, w window, n int, soon time.Duration
 }
 
 const (
-	ruinLeast    = 1.0 // seconds after which a limit that ruins the throughput is seen
+	ruinLeast    = 1.0 // seconds in which a limit that ruins the throughput shows, twice in a row: new backends are slow at first
 	ruinServices = 5.0 // and service times at the best limit: those who are let in together first come back together
 	ruinShare    = 0.5 // of the best throughput, by three standard errors
 )
@@ -48,9 +48,14 @@ func (l *Learner) ruins(n int) bool {
 	if best < 0 || l.Verify || l.Turns.Rival.N > 0 || n <= l.Entry.N || n <= l.Measured[best].N {
 		return false
 	}
-	b, e := &l.Measured[best], &l.Entry
+	b, e := &l.Measured[best], l.Entry
 	if e.Seconds < math.Max(ruinLeast, ruinServices*b.concurrency()/b.rate()) {
 		return false
 	}
-	return e.Completions+3*math.Sqrt(e.Completions+1) < ruinShare*b.rate()*e.Seconds
+	poor, before := e.Completions+3*math.Sqrt(e.Completions+1) < ruinShare*b.rate()*e.Seconds, l.Poor
+	if l.Poor = poor; poor && before {
+		return true
+	}
+	l.Entry = Trial{N: e.N}
+	return false
 }

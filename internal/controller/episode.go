@@ -52,7 +52,7 @@ func (l *Learner) discard() {
 // new connections are open.
 func (l *Learner) try(at time.Duration, n int, service time.Duration, reason sizing.Reason) move {
 	l.Moved, l.BackAt, l.Left = at, at, float64(max(l.Current.N, n))
-	l.Entry = Trial{N: l.Current.N}
+	l.Entry, l.Poor = Trial{N: l.Current.N}, false
 	l.Current, l.Lull, l.Asking, l.Most, l.Again, l.All = Trial{N: n}, Trial{}, 0, 0, false, false
 	l.From = at + min(max(2*service, settleLeast), settleMost)
 	l.IdleFor = 0
