@@ -161,20 +161,25 @@ func (l *Learner) error(t *Trial) float64 {
 		return math.Hypot(l.Pairs.perSecond()/math.Sqrt(t.Seconds), math.Sqrt2*t.counting())
 	}
 	machine := l.Noise.perSecond() / math.Sqrt(t.Seconds)
-	switch {
-	case !l.Wanders:
-	case l.Episode && !l.Verify: // its looks do not show all of it
-		machine = math.Max(machine, wanderTrial/math.Sqrt(math.Max(1, t.Seconds)))
-	case l.Verify: // at rest it has been seen for longer than looks
+	if l.Verify && l.Wanders { // at rest it has been seen for longer than looks
 		machine = math.Max(machine, math.Max(l.Store.Drift.Noise()/math.Sqrt(t.Seconds), l.Strays.over(t.Seconds)))
 	}
 	return math.Hypot(machine, t.counting())
 }
 
+// compared is error where the trial is compared with others of its episode: on a machine
+// that wanders, one that took no turns met another machine, which its looks do not show.
+func (l *Learner) compared(t *Trial) float64 {
+	if t.Paired || !l.Wanders || !l.Episode || l.Verify {
+		return l.error(t)
+	}
+	return math.Max(l.error(t), wanderTrial/math.Sqrt(math.Max(1, t.Seconds)))
+}
+
 // gain is how much more throughput a trial gave than another, as a log ratio, and its
 // standard error.
 func (l *Learner) gain(t, than *Trial) (gain, doubt float64) {
-	return math.Log(t.rate() / than.rate()), math.Hypot(l.error(t), l.error(than))
+	return math.Log(t.rate() / than.rate()), math.Hypot(l.compared(t), l.compared(than))
 }
 
 // keep files a trial in order of N, adding it to one at the same N.

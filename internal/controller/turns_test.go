@@ -114,12 +114,12 @@ func TestAnEpisodeThatTookTurnsGoesOnWithThem(t *testing.T) {
 	if !l.wanders() {
 		t.Error("steady trials in turns are taken for a quiet machine")
 	}
-	if e := l.error(&steady); e < wanderTrial {
+	if e := l.compared(&steady); e < wanderTrial {
 		t.Errorf("a trial that met another machine is known to %.1f %%, want at least %.0f", 100*e, 100*wanderTrial)
 	}
 	paired := steady
 	paired.Paired = true
-	if e := l.error(&paired); e >= wanderTrial {
+	if e := l.compared(&paired); e >= wanderTrial {
 		t.Errorf("one that took turns is known to %.1f %%", 100*e)
 	}
 	l.absolute() // the episode is over
