@@ -52,10 +52,10 @@ func (l *Learner) ruins(n int) bool {
 	if e.Seconds < math.Max(ruinLeast, ruinServices*b.concurrency()/b.rate()) {
 		return false
 	}
-	poor, before := e.Completions+3*math.Sqrt(e.Completions+1) < ruinShare*b.rate()*e.Seconds, l.Poor
-	if l.Poor = poor; poor && before {
+	poor := e.Completions+3*math.Sqrt(e.Completions+1) < ruinShare*b.rate()*e.Seconds
+	if poor && l.Poor {
 		return true
 	}
-	l.Entry = Trial{N: e.N}
+	l.Entry, l.Poor = Trial{N: e.N}, poor
 	return false
 }

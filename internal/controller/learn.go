@@ -52,7 +52,7 @@ type Learner struct {
 	Moved     time.Duration    // when the limit was moved for the current trial
 	Left      float64          // in use then, and not come back since
 	Entry     Trial            // what has come back meanwhile, at the limit that followed its N
-	Poor      bool             // the one before was ruin
+	Poor      bool             // what came back before that, since the limit was moved, was ruin
 	BackAt    time.Duration    // when something came back last, since then
 	Stuck     int              // the highest limit below that in force at which nothing came back, twice
 	StallN    int              // the last such limit

@@ -167,19 +167,10 @@ func (l *Learner) error(t *Trial) float64 {
 	return math.Hypot(machine, t.counting())
 }
 
-// compared is error where the trial is compared with others of its episode: on a machine
-// that wanders, one that took no turns met another machine, which its looks do not show.
-func (l *Learner) compared(t *Trial) float64 {
-	if t.Paired || !l.Wanders || !l.Episode || l.Verify {
-		return l.error(t)
-	}
-	return math.Max(l.error(t), wanderTrial/math.Sqrt(math.Max(1, t.Seconds)))
-}
-
 // gain is how much more throughput a trial gave than another, as a log ratio, and its
 // standard error.
 func (l *Learner) gain(t, than *Trial) (gain, doubt float64) {
-	return math.Log(t.rate() / than.rate()), math.Hypot(l.compared(t), l.compared(than))
+	return math.Log(t.rate() / than.rate()), math.Hypot(l.error(t), l.error(than))
 }
 
 // keep files a trial in order of N, adding it to one at the same N.

@@ -17,7 +17,6 @@ const (
 	wanderLeast = 2.0   // times the variance of counting that throughput scatters by beyond it
 	wanderLooks = 3     // that tell
 	wanderNoise = 0.034 // in a second, if looks were independent, that it must be: 11 % from look to look of 0.1 s
-	wanderTrial = 0.12  // standard deviation of a trial of a second there that was not compared in turns: see above
 	wanderSpan  = 5.0   // seconds
 	wanderSpans = 60    // remembered
 )
