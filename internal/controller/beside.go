@@ -79,16 +79,18 @@ func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low
 	l.Current = t
 	l.keep(t)
 	l.VerifyUp = !l.VerifyUp
-	n := max(low, int(float64(limit)/step))
+	below, above := max(low, int(float64(limit)/step)), min(high, max(limit+1, int(math.Ceil(float64(limit)*step))))
 	if est.Varied >= limit {
-		n = limit // below is known
+		below = limit // it is known
 	}
-	if l.VerifyUp || n == limit {
-		n = min(high, max(limit+1, int(math.Ceil(float64(limit)*step))))
+	n := below
+	if l.VerifyUp && above != limit || below == limit { // else there is a wall above
+		n = above
 	}
 	if n == limit {
-		l.Episode = false
+		l.Episode, l.Verify = false, false
 		l.VerifyAt = at + verifyMost
+		l.OverrunAt = l.VerifyAt
 		return move{}
 	}
 	return l.try(at, n, est.Service, sizing.Learning)
@@ -108,39 +110,61 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 	}
 	gain, doubt := l.gain(&other, &base)
 	doubt *= max(1, other.spread()/spreadMost) // over seconds a few slow requests do not average out
-	better := gain > give(o)+2*doubt || l.open() && gain > doubt
+	wider := math.Log(float64(other.N) / float64(l.Base))
 	another := math.Log(farLeast) // so much more, and it is another curve
-	switch {
-	case o == model.Latency: // throughput over response time, X²/n: a rising curve is no other one
-		wider := math.Log(float64(other.N) / float64(l.Base))
-		better = 2*gain-wider > 0 && (other.N < l.Base || 2*gain-wider > 4*doubt)
+	if o == model.Latency {       // a rising one is none
 		another += math.Max(0, wider)
-	case other.N < l.Base:
-		peak := math.Max(0, math.Log(l.PeakX/l.BestX)) // over the limit in force
-		better = gain > 0 || !l.open() && gain-doubt > math.Log(1-give(o))+peak
 	}
-	if !better {
-		most := verifyMost
-		if l.saturatedFor(at) >= l.VerifyEvery {
-			most = verifyQueued
-		}
-		if other.N > l.Base {
-			l.VainUp++
-		} else {
-			l.VainDown++
-		}
-		l.VerifyEvery = min(2*l.VerifyEvery, most)
-		l.VerifyAt, l.RestedAt = at+l.VerifyEvery, at
-		if l.OtherWay = l.Grows && !l.OtherWay; !l.OtherWay { // else it has answered half of the question
-			l.CallersThen = 0
-		}
-		l.OverrunAt = l.VerifyAt
-		return move{limit: l.Base, reason: sizing.ServerSaturated, soon: watchLook}, true
-	}
-	if gain > another+2*doubt {
+	switch {
+	case !l.better(o, gain, doubt, wider):
+		return l.stayBeside(at, other.N), true
+	case gain > another+2*doubt:
 		l.beginFrom(at, other.N, 1, other)
 		return move{}, false
 	}
+	return l.moveBeside(at, other, base.rate(), doubt), true
+}
+
+// better tells whether a limit that gives so much more throughput than the one in force, as
+// a log ratio with its standard error, and is so much wider, serves the objective better.
+func (l *Learner) better(o model.Objective, gain, doubt, wider float64) bool {
+	up := wider > 0
+	switch power := 2*gain - wider; { // throughput over response time, X²/n
+	case o == model.Latency && up:
+		return power > 0 && power > 4*doubt
+	case o == model.Latency:
+		return power > 0
+	case up:
+		return gain > give(o)+2*doubt || l.open() && gain > doubt
+	}
+	peak := math.Max(0, math.Log(l.PeakX/l.BestX)) // over the limit in force
+	return gain > 0 || !l.open() && gain-doubt > math.Log(1-give(o))+peak
+}
+
+// stayBeside goes back from a trial of n that was in vain, and puts the next one off.
+func (l *Learner) stayBeside(at time.Duration, n int) move {
+	most := verifyMost
+	if l.saturatedFor(at) >= l.VerifyEvery {
+		most = verifyQueued
+	}
+	if n > l.Base {
+		l.VainUp++
+	} else {
+		l.VainDown++
+	}
+	l.VerifyEvery = min(2*l.VerifyEvery, most)
+	l.VerifyAt, l.RestedAt = at+l.VerifyEvery, at
+	l.OverrunAt = l.VerifyAt
+	l.OtherWay = l.Grows && !l.OtherWay
+	if !l.OtherWay { // else it has answered half of the question
+		l.CallersThen = 0
+	}
+	return move{limit: l.Base, reason: sizing.ServerSaturated, soon: watchLook}
+}
+
+// moveBeside stays at the other limit, which is better than the one that gave base per
+// second, and goes on the same way soon.
+func (l *Learner) moveBeside(at time.Duration, other Trial, base, doubt float64) move {
 	reason := sizing.PastKnee
 	if other.N > l.Base {
 		reason = sizing.BelowKnee
@@ -148,14 +172,15 @@ func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool
 	} else {
 		// What was for the better was on the average also lucky: the peak is further
 		// above it than it seems.
-		l.PeakX = math.Max(other.rate(), l.PeakX*base.rate()/l.BestX) * math.Exp(doubt)
+		l.PeakX = math.Max(other.rate(), l.PeakX*base/l.BestX) * math.Exp(doubt)
 	}
 	l.BestX = other.rate()
-	l.Knee.N = other.N
-	l.Knee.Lower, l.Knee.Upper = min(l.Knee.Lower, other.N), max(l.Knee.Upper, other.N)
+	k, n := &l.Knee, other.N
+	k.N, k.Lower, k.Upper = n, min(k.Lower, n), max(k.Upper, n)
+	k.SeenMin, k.SeenMax = math.Min(k.SeenMin, float64(n)), math.Max(k.SeenMax, float64(n))
 	l.correct(at)
 	l.rest(at, other.Seconds)
-	l.VerifyUp = other.N < l.Base // goes on the same way next time, soon
+	l.VerifyUp = n < l.Base
 	l.VerifyAt = at + verifySoon
-	return move{limit: other.N, reason: reason, soon: watchLook}, true
+	return move{limit: n, reason: reason, soon: watchLook}
 }

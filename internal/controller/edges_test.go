@@ -208,6 +208,63 @@ func TestALimitLeavesRoomBesideConnectionsHeldForGood(t *testing.T) {
 	}
 }
 
+// That holds of a pool from which nothing has ever come back, too.
+func TestAPoolWhoseConnectionsAreHeldFromItsStartGetsOneMore(t *testing.T) {
+	for _, before := range []int64{0, 7} {
+		var s controller.State
+		var d controller.Decision
+		o := controller.Observation{
+			Counters: controller.Counters{Arrivals: 14 + before, Completions: before},
+			Gauges:   controller.Gauges{Limit: 4, Max: 64, InUse: 4, Queued: 10, Peak: 14, Room: 64, Budget: 64},
+			Server:   &controller.Server{MaxConnections: 200},
+		}
+		for o.At = 0; o.At < 2*time.Minute; o.At += time.Second {
+			if o.At > time.Minute {
+				o.Gauges.Pinned = 4
+			}
+			s, d = controller.Step(config(), s, o)
+			o.Gauges.Limit = d.Limit
+			o.Counters.InUseTime += 4 * time.Second
+			o.Counters.WaitTime += 10 * time.Second
+			o.Counters.SaturatedTime += time.Second
+		}
+		if d.Limit <= 4 {
+			t.Errorf("%d came back before, four are held for good, ten wait, and the limit is %d: %s", before, d.Limit, d.Reason)
+		}
+	}
+}
+
+// A look whose numbers are none is as if it had not been.
+func TestALookThatIsNoNumberLeavesNoTrace(t *testing.T) {
+	for _, absurd := range []float64{math.NaN(), math.Inf(1), -1} {
+		cfg := config()
+		cfg.WaitObjective = 10 * time.Millisecond
+		after := func(bad bool) controller.Decision {
+			var s controller.State
+			var d controller.Decision
+			var c controller.Counters
+			for i := range 92 {
+				o := controller.Observation{At: time.Duration(i) * time.Second, Counters: c,
+					Gauges: controller.Gauges{Limit: 64, Max: 64, InUse: 2, Peak: 2, Room: 64, Budget: 64}, Server: &controller.Server{MaxConnections: 200}}
+				if bad && i == 90 {
+					o.Counters.ServiceTimeSq = absurd
+				}
+				s, d = controller.Step(cfg, s, o)
+				c.Arrivals += 100
+				c.Completions += 100
+				c.ServiceTime += 2 * time.Second
+				c.ServiceTimeSq += 100 * 0.02 * 0.02
+				c.InUseTime += 2 * time.Second
+			}
+			return d
+		}
+		good, bad := after(false), after(true)
+		if math.Abs(good.Estimate.ServiceCV2-bad.Estimate.ServiceCV2) > 0.01 || good.Estimate.Wanted != bad.Estimate.Wanted {
+			t.Errorf("one look at %g: CV² %.2f and %d wanted instead of %.2f and %d", absurd, bad.Estimate.ServiceCV2, bad.Estimate.Wanted, good.Estimate.ServiceCV2, good.Estimate.Wanted)
+		}
+	}
+}
+
 // Where callers hold a connection while they ask for another, a low limit lets nothing
 // come back. That is noticed soon, and not tried again.
 func TestALimitAtWhichNothingComesBackIsLeftSoon(t *testing.T) {

@@ -78,39 +78,63 @@ func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
 // estimateLevels adds what the pool's ups and downs show: see [model.Occupancy].
 func (s *State) estimateLevels(cfg Config, e *model.Estimate) {
 	k, peak, best, least := s.Occupancy.Knee(cfg.Objective, e.ArrivalAtLeast())
-	queued := s.Learn.saturatedFor(s.At)
-	if k.Identified && s.waitsForLocks() { // whoever waits for a lock is why the level is high, and why little comes back
-		k.Identified, k.Missing = false, model.MissingAbove
-	}
-	if queued >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() || s.Holds.cv2() > mixedMost {
-		k = model.Knee{} // out of date, of a single moment, or of two kinds of requests
-	}
+	k = s.believed(k)
 	if k.Identified || k.Missing == model.MissingAbove {
 		e.Varied, e.Least, e.Plateau, e.VariedPeak = model.LevelTop(int(math.Round(k.SeenMax))), least, k.N, peak
 	}
 	e.Above = k.Missing == model.MissingSpan || k.Missing == model.MissingBelow
-	// On a plateau more connections do no harm, unless callers queue without
-	// end: then nothing is lost by the smaller limit, if it is a plateau. Where more
-	// ask than the limit was seen to serve, and a higher one was seen to, it is that.
-	natural := k.Identified || k.Missing == model.MissingBelow && s.Limit > k.Upper
-	if k.Missing == model.MissingAbove && queued < varyingAfter && s.luck(k) {
-		n, _ := s.Occupancy.Plateau(cfg.Objective)
-		natural = n > 0 && n <= k.N && cfg.Objective != model.Latency
+	if s.At-s.NaturalAt < s.NaturalEvery { // they have misled
+		return
 	}
-	short := k.Identified && s.Limit < k.Lower && s.At-s.NaturalAt >= naturalGap
-	if queued >= varyingAfter && !short {
-		if natural = e.Varied >= s.Limit && k.N < s.Limit && !s.Learn.Episode; natural && cfg.Objective != model.Latency {
-			o := cfg.Objective
-			if s.Learn.open() { // what it gives may be what would end the queue
-				o = model.Throughput
-			}
-			k.N, best = s.Occupancy.Plateau(o)
-			natural = k.N > 0 && k.N < s.Limit
-		}
-	}
-	if natural && (s.NaturalEvery == 0 || s.At-s.NaturalAt >= s.NaturalEvery) {
+	if k, best, ok := s.naturalKnee(cfg.Objective, k, best, e.Varied); ok {
 		e.Knee, e.PeakThroughput, e.KneeThroughput, e.Natural = k, peak, best, true
 	}
+}
+
+// believed is the knee of the ups and downs, less what else explains it: locks, which are
+// why the level is high and little comes back; levels out of date, of a single moment, or
+// of two kinds of requests.
+func (s *State) believed(k model.Knee) model.Knee {
+	if s.Learn.saturatedFor(s.At) >= staleAfter || s.Occupancy.Observed() < occupancyLeast.Seconds() || s.Holds.cv2() > mixedMost {
+		return model.Knee{}
+	}
+	if k.Identified && s.waitsForLocks() {
+		k.Identified, k.Missing = false, model.MissingAbove
+	}
+	return k
+}
+
+// naturalKnee is the knee that the limit may go to without a trial, and its throughput.
+func (s *State) naturalKnee(o model.Objective, k model.Knee, best float64, varied int) (model.Knee, float64, bool) {
+	tooLow := k.Identified && s.Limit < k.Lower && s.At-s.NaturalAt >= naturalGap // more ask than that serves
+	switch {
+	case s.Learn.saturatedFor(s.At) >= varyingAfter && !tooLow:
+		return s.smallerKnee(o, k, best, varied)
+	case k.Identified:
+		return k, best, true
+	case k.Missing == model.MissingBelow:
+		return k, best, s.Limit > k.Upper
+	case k.Missing == model.MissingAbove && s.luck(k): // else more connections do no harm on a plateau
+		n, _ := s.Occupancy.Plateau(o)
+		return k, best, n > 0 && n <= k.N && o != model.Latency
+	}
+	return k, best, false
+}
+
+// smallerKnee is naturalKnee while callers queue without end: then nothing is lost by a
+// smaller limit, if it is on the plateau.
+func (s *State) smallerKnee(o model.Objective, k model.Knee, best float64, varied int) (model.Knee, float64, bool) {
+	if varied < s.Limit || k.N >= s.Limit || s.Learn.Episode {
+		return k, best, false
+	}
+	if o == model.Latency {
+		return k, best, true
+	}
+	if s.Learn.open() { // what it gives may be what would end the queue
+		o = model.Throughput
+	}
+	k.N, best = s.Occupancy.Plateau(o)
+	return k, best, k.N > 0 && k.N < s.Limit
 }
 
 // waitsForLocks tells whether enough backends do to explain the levels.

@@ -88,7 +88,7 @@ func between(cfg Config, at time.Duration, last, now Counters, peak, limit int, 
 	}
 	if w.Elapsed <= 0 || w.Elapsed > max(longestWindow, 2*cfg.Interval) ||
 		w.Arrivals < 0 || w.Completions < 0 || w.Canceled < 0 || w.Waited < 0 ||
-		w.WaitTime < 0 || w.ServiceTime < 0 || w.InUseTime < 0 || w.SaturatedTime < 0 {
+		w.WaitTime < 0 || w.ServiceTime < 0 || w.InUseTime < 0 || w.SaturatedTime < 0 || !(w.ServiceTimeSq >= 0) {
 		return w, false
 	}
 	dt := w.Elapsed.Seconds()

@@ -19,12 +19,13 @@ import (
 // An observation that cannot be believed (time going back, a counter that fell,
 // NaN) changes nothing but the memory of having seen it.
 func Step(cfg Config, s State, o Observation) (State, Decision) {
+	numbers := o.Counters.ServiceTimeSq >= 0 && !math.IsInf(o.Counters.ServiceTimeSq, 0)
 	o = sane(o)
 	first := s.Looks == 0
 	if first {
 		s = start(s, o)
 	}
-	if !first && o.At <= s.At {
+	if !first && (o.At <= s.At || !numbers) { // the next window goes on from the last look that was one
 		return s, s.hold(o, s.LastReason)
 	}
 
@@ -104,6 +105,7 @@ func start(s State, o Observation) State {
 	s.Limit, s.Max = o.Gauges.Limit, o.Gauges.Max
 	s.At = o.At
 	s.SeenAt = o.At
+	s.PinnedDone = -1 // no count: none may ever have come back
 	return s
 }
 
@@ -134,8 +136,12 @@ func (s *State) walls(cfg Config, o Observation) sizing.Walls {
 func (s *State) freeze(o Observation, d Decision) (State, Decision) {
 	d.Reason = sizing.Blind
 	d.Limit = s.takeBack(d)
-	s.StaleSince = 0
-	if o.At-s.SeenAt >= freezeAfter && d.Limit == o.Gauges.Limit {
+	switch {
+	case d.Limit > o.Gauges.Limit:
+		d.Action = Grow
+	case d.Limit < o.Gauges.Limit:
+		d.Action = Shrink
+	case o.At-s.SeenAt >= freezeAfter:
 		d.Action = Freeze
 	}
 	s.remember(d)
@@ -145,9 +151,11 @@ func (s *State) freeze(o Observation, d Decision) (State, Decision) {
 // takeBack ends a trial that may not go on, and returns the limit that was in force
 // before it.
 func (s *State) takeBack(d Decision) int {
+	s.EnoughSince, s.StaleSince, s.Spare.Since = 0, 0, 0 // nobody looks whether it goes on
 	if !s.Learn.Episode {
 		return d.Limit
 	}
+	s.Learn.Doubted = !s.Learn.Verify && s.Learn.Relearns
 	s.Learn.Episode, s.Learn.Verify = false, false
 	return max(1, min(s.Learn.Base, d.Max))
 }

@@ -88,26 +88,41 @@ func (l *Learner) glance(at time.Duration, w window, limit, prior int) (t Trial,
 	}
 	t, l.Glance = l.Glance, Trial{}
 	apart, doubt := l.apart(&t)
-	explained, least := l.explained(prior, t.rate()), math.Log(farRatio)
-	if explained {
-		least = math.Log(farLeast)
-	}
-	if apart <= math.Max(least, farDoubts*doubt) && (apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)) {
+	explained := l.explained(prior, t.rate())
+	if l.near(t, limit, apart, doubt, explained) {
 		l.Far = 0
 		return t, l.settleBase(t)
 	}
-	if faster := t.rate() > l.BestX; l.Far == 0 || faster != l.FarFaster {
+	if faster := t.rate() > l.BestX; l.Far == 0 || faster != l.FarFaster { // the first of those that way
 		l.Far, l.FarFaster, l.FarSince = 0, faster, at
 	}
 	l.Far++
-	patience := l.Patience
-	if l.Wanders {
-		patience = max(patience, patienceLeast)
-	}
+	lasted := at-l.FarSince >= l.patience(explained) || apart > math.Log(beyondWander)
+	return t, l.Far >= farGlances && lasted
+}
+
+// near tells whether a window may be of the load at rest: it is neither far by a factor and
+// three standard errors, nor by a smaller one and five, nor as another load would be.
+func (l *Learner) near(t Trial, limit int, apart, doubt float64, explained bool) bool {
+	large := farRatio
 	if explained {
-		patience = 0
+		large = farLeast
 	}
-	return t, l.Far >= farGlances && (at-l.FarSince >= patience || apart > math.Log(beyondWander))
+	if !(apart <= math.Max(math.Log(large), farDoubts*doubt)) {
+		return false
+	}
+	return apart <= math.Log(farLeast) || apart <= 5*doubt && !l.another(t, limit, apart, doubt)
+}
+
+// patience is for how long windows have to be far off.
+func (l *Learner) patience(explained bool) time.Duration {
+	switch {
+	case explained:
+		return 0
+	case l.Wanders:
+		return max(l.Patience, patienceLeast)
+	}
+	return l.Patience
 }
 
 // explained tells whether what the backends do has changed as throughput has: they wait

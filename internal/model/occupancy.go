@@ -68,7 +68,11 @@ func (o *Occupancy) LeftAt(n int) (left float64) {
 // are in use; 0 where they never were.
 func (o *Occupancy) RateAt(n, m int) float64 {
 	left, seconds := 0.0, 0.0
-	for i := LevelOf(max(n, 1)); i < LevelCount && LevelTop(i) < m; i++ {
+	end := LevelCount // of the entries below that of m
+	if m <= sampleMax {
+		end = LevelOf(m)
+	}
+	for i := LevelOf(max(n, 1)); i < end; i++ {
 		left += o.Left[i]
 		seconds += o.Seconds[i]
 	}

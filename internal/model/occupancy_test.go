@@ -130,3 +130,18 @@ func TestWhatIsBehindALevelIsWhatWasCountedThere(t *testing.T) {
 		t.Errorf("%.0f are behind nothing", n)
 	}
 }
+
+func TestARateIsOfTheLevelsBetweenTwoNumbersOfConnections(t *testing.T) {
+	for _, c := range []struct{ from, below, inside, beyond int }{{4, 8, 4, 8}, {32, 64, 40, 100}, {8, 16, 15, 16}, {16, 32, 16, 33}} {
+		var l Levels
+		l[LevelOf(c.inside)] = Level{Time: time.Second, Left: 1000}
+		l[LevelOf(c.beyond)] = Level{Time: time.Second, Left: 5000}
+		o := occupied(l)
+		if got := o.RateAt(c.from, c.below); got != 1000 {
+			t.Errorf("from %d to less than %d: %.0f/s, want that of %d alone, 1000", c.from, c.below, got, c.inside)
+		}
+		if got := o.RateAt(c.from, math.MaxInt); got != 3000 {
+			t.Errorf("from %d: %.0f/s, want 3000", c.from, got)
+		}
+	}
+}
