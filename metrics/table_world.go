@@ -133,7 +133,7 @@ var estimateMetrics = []metric{
 	estimate("autotune_knee_upper_connections", "Upper end of the knee's interval of confidence.",
 		func(e *model.Estimate) (float64, bool) { return positive(e.Knee.Upper) }),
 	estimate("autotune_knee_completions_per_second", "Throughput measured at the knee.",
-		func(e *model.Estimate) (float64, bool) { return e.PeakThroughput, e.PeakThroughput > 0 }),
+		func(e *model.Estimate) (float64, bool) { return e.KneeThroughput, e.KneeThroughput > 0 }),
 }
 
 const hostGroup = "Host"

@@ -78,8 +78,8 @@ const (
 func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
 	allowed := walls.Allowed()
 	z := Size{Confidence: None, Rule: ByNothing, Bound: sizing.NoBound, Ceiling: allowed.High, CeilingBy: allowed.HighBy}
-	if walls.ServerMax == 0 && walls.FreeBytes == 0 && walls.Budget == 0 {
-		z.Ceiling, z.CeilingBy, allowed.High = 0, sizing.NoBound, math.MaxInt32
+	if allowed.High == sizing.NoWall {
+		z.Ceiling = 0
 	}
 	if seen.Samples == 0 || d.Peak == 0 || t.mean.Unknown > hiddenMost*t.mean.open() {
 		z.Why = nothingSeen(t, seen)

@@ -102,8 +102,7 @@ type tally struct {
 	gapSeen float64
 }
 
-// tallyOf adds up the groups that pick picks. The server's own processes count only
-// where own is set.
+// tallyOf adds up the groups that pick picks.
 func tallyOf(samples []Sample, pick func(*pgstat.Group) bool) *tally {
 	t := &tally{waits: map[string]float64{}, oldest: map[pgstat.State]time.Duration{}}
 	if len(samples) == 0 {

@@ -90,10 +90,8 @@ func (l *Learner) rest(at time.Duration, seconds float64) {
 }
 
 // choose is the limit that serves the objective, and notes what is known of the
-// knee. It is one of the limits tried, never one that a fitted curve suggests: on
-// 42 measured curves with 2 % noise the trials chose within 5 % of the peak in
-// 96 % of runs, the knee of the best-fitting model (model.FitCapacity) in 91 %,
-// because models make knees sharper than databases do.
+// knee. It is one of the limits tried, never one that a fitted curve suggests, because
+// models make knees sharper than databases do: see TestTheChoiceIsGoodOnMeasuredCurves.
 func (l *Learner) choose(o model.Objective) int {
 	choice, best := l.smallest(o), l.best()
 	if l.Wanders && o != model.Latency {

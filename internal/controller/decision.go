@@ -15,7 +15,7 @@ const (
 	Hold   Action = "hold"   // nothing changes
 	Grow   Action = "grow"   // limit or max rises
 	Shrink Action = "shrink" // limit or max falls
-	Freeze Action = "freeze" // blind: stay at the last good size until sight returns
+	Freeze Action = "freeze" // blind, or an operator's: stay at this size until that ends
 )
 
 // Decision is the outcome of one [Step]: what the pool shall be, and why. It
@@ -38,7 +38,7 @@ type Decision struct {
 	// under way compares, a few times a second, as it has before.
 	Turn bool `json:"turn,omitempty"`
 
-	// Bound names the wall that clipped the recommendation; "none" if none did.
+	// Bound names the wall that clipped the limit; "none" if none did.
 	Bound sizing.Bound `json:"bound"`
 
 	// Next is how soon Step would like to look again, while it learns; 0 is

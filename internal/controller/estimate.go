@@ -46,7 +46,7 @@ func (s *State) see(o Observation) {
 // before half a second counts little; at rest, one at each look.
 const censusWeight = 0.3
 
-// Where more than lockedMost of those at work wait for row locks, over half a minute of
+// Where more than lockedMost of those at work wait for locks, over half a minute of
 // looks, the ups and downs show how long locks are held, and no fall of the capacity.
 const (
 	lockedMost = 0.1
@@ -54,7 +54,7 @@ const (
 )
 
 func (s *State) estimate(cfg Config, w window, usable bool) model.Estimate {
-	e := model.Estimate{Rates: s.Demand.Rates(), PeakThroughput: s.Learn.PeakX}
+	e := model.Estimate{Rates: s.Demand.Rates(), PeakThroughput: s.Learn.PeakX, KneeThroughput: s.Learn.BestX}
 	if s.Learn.Known || s.Learn.Episode || s.Learn.Doubted { // else it was another load's, or before a hand moved
 		e.Knee = s.Learn.Knee
 	}

@@ -63,7 +63,7 @@ type Learner struct {
 	Again    bool             // it disagreed, and is asked once more
 
 	Knee  model.Knee // what the last episode found
-	PeakX float64    // throughput there, per second
+	PeakX float64    // the highest throughput behind it, per second
 	BestX float64    // throughput measured at the limit it ended at
 	RestX float64    // what that was before the first seconds at rest refined it
 

@@ -48,7 +48,7 @@ type State struct {
 	// the CPU and each other: IO, their caller.
 	Computing, Waiting float64
 	Running            float64 // those on a core alone
-	// Locked and Working average over half a minute how many wait for row locks, and how
+	// Locked and Working average over half a minute how many wait for locks, and how
 	// many are at work.
 	Locked, Working float64
 

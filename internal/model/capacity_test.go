@@ -56,8 +56,8 @@ func TestAnUnidentifiedKneeSaysWhatMustBeSeen(t *testing.T) {
 		want   Missing
 		says   string
 	}{
-		{"nothing", nil, MissingPoints, "fewer than 4"},
-		{"three points", flat(1, 10, 100), MissingPoints, "fewer than 4"},
+		{"nothing", nil, MissingPoints, "too few different n"},
+		{"three points", flat(1, 10, 100), MissingPoints, "too few different n"},
 		{"a narrow range", flat(8, 8.5, 9, 9.5, 10), MissingSpan, "between 8 and 10"},
 		{"the rise only", flat(1, 2, 4, 6, 8, 9), MissingAbove, "still rises at 9"},
 		{"barely past the knee", flat(1, 2, 4, 8, 10, 11), MissingAbove, "only seen up to 11"},

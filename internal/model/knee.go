@@ -36,8 +36,8 @@ type Missing string
 
 // The closed set of missing evidence; the empty string means none.
 const (
-	MissingPoints Missing = "points" // fewer than 4 different n
-	MissingSpan   Missing = "span"   // the largest n is less than 6 times the smallest
+	MissingPoints Missing = "points" // too few different n
+	MissingSpan   Missing = "span"   // the n seen lie too close together
 	MissingBelow  Missing = "below"  // already flat, or falling, at the smallest n seen
 	MissingAbove  Missing = "above"  // still rising at the largest n seen
 	MissingBend   Missing = "bend"   // the rise does not stand out of the noise
@@ -83,10 +83,10 @@ func (k Knee) String() string {
 	switch k.Missing {
 	case "":
 		return fmt.Sprintf("knee at %d (%d–%d)", k.N, k.Lower, k.Upper)
-	case MissingPoints:
-		return fmt.Sprintf("knee not identified: fewer than %d different n seen", kneePoints)
+	case MissingPoints: // how many are too few depends on what is read: a fit, trials, the ups and downs
+		return "knee not identified: too few different n seen; must see more"
 	case MissingSpan:
-		return fmt.Sprintf("knee not identified: only seen between %.4g and %.4g; must see a span of %g times", k.SeenMin, k.SeenMax, kneeSpan)
+		return fmt.Sprintf("knee not identified: only seen between %.4g and %.4g; must see a wider span", k.SeenMin, k.SeenMax)
 	case MissingBelow:
 		return fmt.Sprintf("knee not identified: throughput is already flat at %.4g, the smallest seen; must see below", k.SeenMin)
 	case MissingAbove:

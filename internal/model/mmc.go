@@ -16,7 +16,7 @@ type ClosedMMC struct {
 // Throughput is X(n) per second, exact for whole n and linear between them; 0
 // for n ≤ 0.
 func (m ClosedMMC) Throughput(n float64) float64 {
-	if !(n > 0) || m.Servers < 1 || !(m.Service+m.Delay > 0) {
+	if !(n > 0) || m.Servers < 1 || !(m.Service > 0) {
 		return 0
 	}
 	r := mmcRatio{c: m.Servers, r: m.Delay / m.Service}

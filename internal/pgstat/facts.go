@@ -42,14 +42,13 @@ type Server struct {
 	// then not be the ones that bind.
 	Pooler bool
 
-	Role      string // the reader's login role
-	Superuser bool
+	Role string // the reader's login role
 	// SeesAll is true when the role sees what other roles' backends do
 	// (superuser, pg_monitor or pg_read_all_stats).
 	SeesAll bool
 
-	// RoleConnectionLimit and DatabaseConnectionLimit are those of the tuned
-	// pool's role and database; -1 is unlimited.
+	// RoleConnectionLimit and DatabaseConnectionLimit are those that bind the
+	// tuned pool's role and database; -1 is unlimited, as for superusers.
 	RoleConnectionLimit     int
 	DatabaseConnectionLimit int
 	// Limits are the CONNECTION LIMITs of all roles and databases that have one, at
@@ -130,7 +129,7 @@ func (r *Reader) server(ctx context.Context, f *Facts) error {
 	err := r.query(ctx, statement("server"), []any{r.cfg.Database, r.cfg.User}, func(rows pgx.Rows) error {
 		var address *string
 		if err := rows.Scan(&s.VersionNum, &s.Version, &s.BackendPID, &address, &s.InRecovery,
-			&s.Role, &s.Superuser, &s.SeesAll, &s.RoleConnectionLimit, &s.DatabaseConnectionLimit); err != nil {
+			&s.Role, &s.SeesAll, &s.RoleConnectionLimit, &s.DatabaseConnectionLimit); err != nil {
 			return err
 		}
 		s.UnixSocket = address == nil

@@ -67,11 +67,18 @@ func TestFactsAboutServerAndSettings(t *testing.T) {
 	if s.VersionNum != version || !strings.HasPrefix(s.Version, fmt.Sprint(version/10000)) {
 		t.Errorf("version %d %q, want %d", s.VersionNum, s.Version, version)
 	}
-	if s.Pooler || s.InRecovery || s.Superuser || s.SeesAll || s.Role != role {
+	if s.Pooler || s.InRecovery || s.SeesAll || s.Role != role {
 		t.Errorf("server %+v", s)
 	}
 	if s.RoleConnectionLimit != 11 || s.DatabaseConnectionLimit != 29 {
 		t.Errorf("limits %d %d, want 11 29", s.RoleConnectionLimit, s.DatabaseConnectionLimit)
+	}
+	above, err := open(t, Config{ConnConfig: parsed(t, srv.DSN()), FactsTimeout: patience}).Facts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := above.Server; s.RoleConnectionLimit != -1 || s.DatabaseConnectionLimit != -1 {
+		t.Errorf("limits %d %d bind a superuser", s.RoleConnectionLimit, s.DatabaseConnectionLimit)
 	}
 	if !slices.Contains(s.Limits, ConnectionLimit{false, role, 11}) || !slices.ContainsFunc(s.Limits, func(l ConnectionLimit) bool { return l.OfDatabase && l.Max == 29 }) {
 		t.Errorf("limits %+v", s.Limits)
@@ -332,7 +339,7 @@ func TestAServerThatNeverHadPgvector(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Log(f.Server.Version)
-	if f.Vectors.Installed || (f.Search != Search{}) || f.Settings.MaxConnections < 1 || !f.Server.Superuser || !f.Server.SeesAll || len(f.Missing) != 0 {
+	if f.Vectors.Installed || (f.Search != Search{}) || f.Settings.MaxConnections < 1 || !f.Server.SeesAll || len(f.Missing) != 0 {
 		t.Errorf("%+v", f)
 	}
 	if f.Server.VersionNum < 160000 && f.Settings.ReservedConnections != 0 {

@@ -1,5 +1,7 @@
 package sizing
 
+import "math"
+
 // ConnectionBytes is the memory that one more server connection is reckoned
 // with: 10–14 MB were published for backends after queries, 1.5–2 MB for fresh
 // ones; the upper figure errs on the safe side.
@@ -23,6 +25,9 @@ type Walls struct {
 	Open      int   // server connections of this pool now: they already have their memory
 }
 
+// NoWall is the most that a range allows whose upper end nothing binds.
+const NoWall = math.MaxInt32
+
 // Range is the span of max that the walls allow, and which wall is the upper
 // and which the lower end.
 type Range struct {
@@ -31,17 +36,20 @@ type Range struct {
 }
 
 // Allowed is the span of max within the walls. Upper walls win over lower ones:
-// a floor cannot make a server larger. High is at least 1.
+// a floor cannot make a server larger. High is at least 1, and [NoWall] where no upper
+// wall is known.
 func (w Walls) Allowed() Range {
-	r := Range{Low: max(1, w.Floor), LowBy: FloorBound, High: w.Ceiling, HighBy: CeilingBound}
+	r := Range{Low: max(1, w.Floor), LowBy: FloorBound, High: NoWall, HighBy: NoBound}
 	if w.ProfileFloor > r.Low {
 		r.Low, r.LowBy = w.ProfileFloor, ProfileBound
 	}
-	known := w.Ceiling > 0
 	lower := func(n int, by Bound) {
-		if n < r.High || !known { // a server that others fill leaves 0 or less, and no other wall more
-			r.High, r.HighBy, known = n, by, true
+		if n < r.High {
+			r.High, r.HighBy = n, by
 		}
+	}
+	if w.Ceiling > 0 {
+		lower(w.Ceiling, CeilingBound)
 	}
 	if w.Budget > 0 {
 		lower(w.Budget, BudgetBound)

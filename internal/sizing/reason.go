@@ -21,7 +21,7 @@ const (
 	Bounded           Reason = "bounded"             // a bound moved and the size follows, or callers queue at one; the decision names it
 	Exhausted         Reason = "budget_exhausted"    // the pool is at a wall of the server that others fill
 	Blind             Reason = "blind"               // the server cannot be read: stay at the last good size
-	Operator          Reason = "operator"            // frozen or moved by hand
+	Operator          Reason = "operator"            // frozen by hand
 )
 
 // Reasons lists the closed set in the order above.

@@ -23,8 +23,7 @@ type Recommendation struct {
 }
 
 // Headroom is what a max leaves above the limit that is wanted: room to learn
-// upward, and for a burst, without a swap. A third is two steps of the usual
-// learning move.
+// upward, and for a burst, without a swap.
 const Headroom = 1.33
 
 // Input is what a recommendation rests on.

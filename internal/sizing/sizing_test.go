@@ -55,6 +55,8 @@ func TestTheTightestWallBindsAndIsNamed(t *testing.T) {
 		want   sizing.Range
 	}{
 		{"ceiling", func(*sizing.Walls) {}, sizing.Range{Low: 2, LowBy: sizing.FloorBound, High: 200, HighBy: sizing.CeilingBound}},
+		{"what is unknown binds nothing", func(w *sizing.Walls) { *w = sizing.Walls{} },
+			sizing.Range{Low: 1, LowBy: sizing.FloorBound, High: sizing.NoWall, HighBy: sizing.NoBound}},
 		{"budget", func(w *sizing.Walls) { w.Budget = 90 }, sizing.Range{Low: 2, LowBy: sizing.FloorBound, High: 90, HighBy: sizing.BudgetBound}},
 		{"server", func(w *sizing.Walls) { w.ServerMax, w.ServerReserved, w.ServerOthers = 100, 3, 57 },
 			sizing.Range{Low: 2, LowBy: sizing.FloorBound, High: 40, HighBy: sizing.ServerBound}},

@@ -3,6 +3,7 @@ package survey
 import (
 	"bytes"
 	"compress/gzip"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -74,6 +75,8 @@ func TestDamagedRecordingsSayWhere(t *testing.T) {
 		{"a newer trace", `#autotune-trace {"version":2,"kind":"intervals"}`, "version 2"},
 		{"no time", trace + "\nactive,idle\n1,2", "line 2"},
 		{"not a number", trace + "\nt_s,active\n1,many", `line 3: active is "many"`},
+		{"a step back", `#autotune-trace {"version":1,"kind":"intervals","quantum_s":-5}` + "\nt_s,active\n1,2", "line 1: quantum_s is -5"},
+		{"more than there can be", trace + "\nt_s,dur_s,active,rate_rps\n1,1e9,2,1e9", "line 3"},
 		{"negative", trace + "\nt_s,active\n1,-4", "line 3: active is -4"},
 	} {
 		if _, err := Read(strings.NewReader(c.text)); err == nil || !strings.Contains(err.Error(), c.wrong) {
@@ -101,6 +104,18 @@ func TestATraceOfIntervalsIsARecording(t *testing.T) {
 		if a.Supply.Cores != 4 || !a.Size.Known || len(a.Unseen) == 0 {
 			t.Errorf("%s: %+v %+v", name, a.Supply, a.Size)
 		}
+	}
+}
+
+// What came in an interval came in all of it, however long the next one is.
+func TestIntervalsMayDifferInLength(t *testing.T) {
+	rec, err := Read(strings.NewReader("#autotune-trace {\"version\":1,\"kind\":\"intervals\",\"cores\":4}\nt_s,dur_s,active,throughput_rps\n" +
+		"0,10,2,100\n10,1,2,100\n11,1,2,100\n12,30,2,100\n42,1,2,100\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := advice.Advise(advice.Question{}, rec); a.Seen.PerS == nil || math.Abs(*a.Seen.PerS-100) > 1 {
+		t.Errorf("100/s all the time is told as %v", a.Seen.PerS)
 	}
 }
 

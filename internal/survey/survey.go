@@ -197,7 +197,7 @@ func (s *Surveyor) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the connection, within a few seconds.
+// Close ends the connection, within [farewell].
 func (s *Surveyor) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell)
 	defer cancel()

@@ -32,6 +32,8 @@ const (
 	traceVersion = 1
 	// traceDatabase stands for the database of a trace, which names none.
 	traceDatabase = "recorded"
+	// mostDone is more transactions than any recording holds, and still a whole number.
+	mostDone = 1e15
 )
 
 type traceHeader struct {
@@ -52,6 +54,9 @@ func readTrace(first []byte, lines *lineReader) (*advice.Recording, error) {
 	}
 	if h.Kind != "intervals" {
 		return nil, fmt.Errorf("line 1: a trace of kind %q says nothing about backends; an answer needs kind \"intervals\"", h.Kind)
+	}
+	if !(h.Quantum >= 0 && h.Quantum <= 1e9) {
+		return nil, fmt.Errorf("line 1: quantum_s is %g, outside of its bounds of 0 to a billion seconds", h.Quantum)
 	}
 	t := &traceReader{header: h, rest: map[string]float64{}, rec: &advice.Recording{Source: "a recorded trace"}}
 	if h.Source != "" {
@@ -130,7 +135,8 @@ func (t *traceReader) line(line []byte) error {
 var used = map[string]bool{"t_s": true, "dur_s": true, "active": true, "waiting": true, "idle": true, "idle_in_transaction": true,
 	"cpu_util": true, "throughput_rps": true, "rate_rps": true, "arrivals": true}
 
-// interval turns a row into a sample, the middle of its interval.
+// interval turns a row into a sample of the instant at which its interval began: what
+// comes in it belongs to the time until the next.
 func (t *traceReader) interval(row map[string]float64) error {
 	for name, x := range row {
 		if used[name] && (math.IsNaN(x) || x < 0 || x > 1e12) {
@@ -141,6 +147,7 @@ func (t *traceReader) interval(row map[string]float64) error {
 	if !ok || at > 1e9 {
 		return fmt.Errorf("t_s is missing or beyond a billion seconds")
 	}
+	s := advice.Sample{At: time.Duration(at * float64(time.Second)), Transactions: map[string]int64{traceDatabase: int64(t.done)}}
 	long := row["dur_s"]
 	if long == 0 {
 		long = t.header.Quantum
@@ -153,7 +160,9 @@ func (t *traceReader) interval(row map[string]float64) error {
 			t.done += n
 		}
 	}
-	s := advice.Sample{At: time.Duration(at * float64(time.Second)), Transactions: map[string]int64{traceDatabase: int64(t.done)}}
+	if t.done > mostDone {
+		return fmt.Errorf("%.3g transactions up to here, which cannot be", t.done)
+	}
 	if cpu, ok := row["cpu_util"]; ok && cpu <= 1 {
 		s.CPU = &cpu
 	}
