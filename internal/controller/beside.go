@@ -22,15 +22,22 @@ func (l *Learner) nextStep() float64 {
 	return math.Pow(verifyStep, math.Exp2(-float64(vain%verifyFiner)))
 }
 
-// growing tells whether the queue has become longer by a third since another limit was
-// tried last: the callers do not wait for each other, and more come than are served.
-// Then the throughput that the tolerance gives away may be what is missing. Where it is
+// growing tells whether the queue has become longer since another limit was tried last:
+// the callers do not wait for each other, and more come than are served. Then the
+// throughput that the tolerance gives away may be what is missing. By five standard errors
+// it has to be, until it has been looked for on both sides, then by a third. Where it is
 // four times as long and outruns what is served, that is known after a second.
 func (l *Learner) growing(at time.Duration, callers float64) bool {
 	if l.untried(at, callers) || l.outrun(at) && callers > outrunGrowth*l.CallersThen {
 		return true
 	}
-	return at >= max(l.RestedAt, l.SaturatedSince)+verifySoon && callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
+	if at < max(l.RestedAt, l.SaturatedSince)+verifySoon {
+		return false
+	}
+	if min(l.VainUp, l.VainDown) < verifyFiner && l.open() {
+		return callers > l.CallersThen+5*math.Sqrt(callers)
+	}
+	return callers > 1.33*l.CallersThen+3*math.Sqrt(callers)
 }
 
 // untried tells whether it swells at a limit beside which no other has been tried since
@@ -76,24 +83,86 @@ func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low
 		t.Seconds, t.Completions = seconds, x*seconds
 	}
 	t.N = limit
+	if before, ok := l.seenAt(at, limit, &t); ok && before.Seconds > t.Seconds { // it has rested here before
+		t = before
+	}
 	l.Current = t
 	l.keep(t)
+	n := l.other(limit, step, low, high, est)
+	for range 2 * verifyFiner {
+		if n == limit || !l.open() || !l.seenWorse(at, n, &t) {
+			break
+		}
+		l.inVainAt(n)
+		n = l.other(limit, l.nextStep(), low, high, est)
+	}
+	if n == limit {
+		l.Episode, l.Verify = false, false
+		l.VerifyAt = at + verifyMost
+		if l.open() {
+			l.VerifyAt = at + l.VerifyEvery
+		}
+		l.OverrunAt = l.VerifyAt
+		return move{}
+	}
+	m := l.try(at, n, est.Service, sizing.Learning)
+	l.VerifyUp = n > limit
+	l.Before, _ = l.seenAt(at, n, &t)
+	return m
+}
+
+// other is the limit beside the one in force whose turn it is, below and above in turn;
+// the one in force where there is none.
+func (l *Learner) other(limit int, step float64, low, high int, est model.Estimate) int {
 	l.VerifyUp = !l.VerifyUp
 	below, above := max(low, int(float64(limit)/step)), min(high, max(limit+1, int(math.Ceil(float64(limit)*step))))
 	if est.Varied >= limit {
 		below = limit // it is known
 	}
-	n := below
 	if l.VerifyUp && above != limit || below == limit { // else there is a wall above
-		n = above
+		return above
 	}
-	if n == limit {
-		l.Episode, l.Verify = false, false
-		l.VerifyAt = at + verifyMost
-		l.OverrunAt = l.VerifyAt
-		return move{}
+	return below
+}
+
+// seenWorse tells whether a limit was seen to give clearly less than the one in force.
+func (l *Learner) seenWorse(at time.Duration, n int, here *Trial) bool {
+	there, ok := l.seenAt(at, n, here)
+	if !ok {
+		return false
 	}
-	return l.try(at, n, est.Service, sizing.Learning)
+	gain, doubt := l.advantage(&there, here)
+	if there.Seconds >= besideLeast {
+		return gain < -doubt
+	}
+	return gain < math.Log(1-tolerance)-2*doubt
+}
+
+// seenAt is what was seen of a limit since the last episode, as uneven as another trial.
+func (l *Learner) seenAt(at time.Duration, n int, like *Trial) (t Trial, ok bool) {
+	b := l.Seen.At(at, float64(n))
+	if b.Completions == 0 || math.Round(b.N()) != float64(n) {
+		return Trial{}, false
+	}
+	t = like.times(b.Completions / math.Max(like.Completions, 1))
+	t.N, t.Seconds, t.Completions = n, b.Seconds, b.Completions
+	return t, true
+}
+
+// advantage is the gain of a limit beside the one in force, and its standard error: over
+// seconds a few slow requests do not average out.
+func (l *Learner) advantage(t, than *Trial) (gain, doubt float64) {
+	gain, doubt = l.gain(t, than)
+	return gain, doubt * max(1, t.spread()/spreadMost)
+}
+
+// inVainAt counts a trial at n that was in vain, or would be.
+func (l *Learner) inVainAt(n int) {
+	if n > l.Base {
+		l.VainUp++
+	} else {
+		l.VainDown++
+	}
 }
 
 // verified ends the trial of one other limit: back, unless it serves the
@@ -104,12 +173,12 @@ func (l *Learner) verify(at time.Duration, t Trial, limit int, step float64, low
 // one than was learned: then it is the first trial of a new episode.
 func (l *Learner) verified(at time.Duration, o model.Objective) (m move, ok bool) {
 	l.Episode, l.Verify = false, false
-	other, base := l.Current, Trial{}
+	l.Seen.Add(at, float64(l.Current.N), l.Current.Completions, l.Current.Seconds)
+	other, base := l.Current.with(l.Before), Trial{}
 	if b := l.at(l.Base); b != nil {
 		base = *b
 	}
-	gain, doubt := l.gain(&other, &base)
-	doubt *= max(1, other.spread()/spreadMost) // over seconds a few slow requests do not average out
+	gain, doubt := l.advantage(&other, &base)
 	wider := math.Log(float64(other.N) / float64(l.Base))
 	another := math.Log(farLeast) // so much more, and it is another curve
 	if o == model.Latency {       // a rising one is none
@@ -144,14 +213,10 @@ func (l *Learner) better(o model.Objective, gain, doubt, wider float64) bool {
 // stayBeside goes back from a trial of n that was in vain, and puts the next one off.
 func (l *Learner) stayBeside(at time.Duration, n int) move {
 	most := verifyMost
-	if l.saturatedFor(at) >= l.VerifyEvery {
+	if l.Grows && l.open() || l.saturatedFor(at) >= l.VerifyEvery {
 		most = verifyQueued
 	}
-	if n > l.Base {
-		l.VainUp++
-	} else {
-		l.VainDown++
-	}
+	l.inVainAt(n)
 	l.VerifyEvery = min(2*l.VerifyEvery, most)
 	l.VerifyAt, l.RestedAt = at+l.VerifyEvery, at
 	l.OverrunAt = l.VerifyAt
@@ -179,8 +244,45 @@ func (l *Learner) moveBeside(at time.Duration, other Trial, base, doubt float64)
 	k.N, k.Lower, k.Upper = n, min(k.Lower, n), max(k.Upper, n)
 	k.SeenMin, k.SeenMax = math.Min(k.SeenMin, float64(n)), math.Max(k.SeenMax, float64(n))
 	l.correct(at)
+	fewest, longest := l.Fewest, l.Longest
 	l.rest(at, other.Seconds)
+	l.Fewest, l.Longest = fewest, longest // they are the same callers
 	l.VerifyUp = n < l.Base
 	l.VerifyAt = at + verifySoon
 	return move{limit: n, reason: reason, soon: watchLook}
 }
+
+// goBack moves to a limit that was seen to give more than the one in force, at rest or
+// beside it, since the last episode. Where callers of an open load queue without end, the
+// limits to choose from differ by less than one trial tells; what all of them gave does.
+func (l *Learner) goBack(o model.Objective, at time.Duration, t Trial, limit, low, high int) move {
+	if o == model.Latency || !l.open() || at < max(l.RestedAt, l.SaturatedSince)+verifySoon {
+		return move{}
+	}
+	here, ok := l.seenAt(at, limit, &t)
+	if !ok {
+		return move{}
+	}
+	best, most := Trial{}, 0.0
+	for n := max(low, (limit+1)/2); n <= min(high, 2*limit); n++ {
+		there, ok := l.seenAt(at, n, &here)
+		if n == limit || !ok || there.Seconds < besideLeast {
+			continue
+		}
+		if gain, doubt := l.advantage(&there, &here); gain-backDoubts*doubt > most {
+			best, most = there, gain-backDoubts*doubt
+		}
+	}
+	if best.N == 0 {
+		return move{}
+	}
+	l.Base = limit
+	return l.moveBeside(at, best, here.rate(), 0)
+}
+
+const (
+	// seenHalfLife is how long what was seen at a limit counts while others are in force.
+	seenHalfLife = 5 * time.Minute
+	besideLeast  = 3.0 // seconds of a limit that count beside what was seen of it before
+	backDoubts   = 2.0 // standard errors
+)

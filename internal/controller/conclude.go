@@ -30,6 +30,10 @@ func (l *Learner) conclude(cfg Config, at time.Duration, low, high int) move {
 	if l.Made > 0 {
 		l.CrowdEvery = 0 // it was worth it
 	}
+	for i := range l.Trials {
+		t := &l.Measured[i]
+		l.Seen.Add(at, float64(t.N), t.Completions, t.Seconds)
+	}
 	l.rest(at, l.at(l.Knee.N).Seconds)
 	l.heed(at, n)
 	return move{limit: n, reason: l.came(n), soon: watchLook}
@@ -76,6 +80,7 @@ func (l *Learner) rest(at time.Duration, seconds float64) {
 	l.Known, l.Doubted, l.BrokenOff, l.Shown = true, false, 0, Shown{}
 	l.Store.HalfLife = storeHalfLife
 	l.Store.Forget(0) // what is known of the noise stays
+	l.Seen.HalfLife = seenHalfLife
 	l.Window, l.Glance, l.Far = Trial{}, Trial{}, 0
 	l.Kind, l.KindTrial = 0, Trial{}
 	l.RestX = l.BestX

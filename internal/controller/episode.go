@@ -17,6 +17,7 @@ import (
 func (l *Learner) begin(at time.Duration, limit, low int) move {
 	l.Episode, l.Verify, l.Recalled, l.Made, l.Base, l.IdleFor = true, false, 0, 0, limit, 0
 	l.Drifted, l.Alarmed, l.OtherKind, l.All = false, false, false, false
+	l.Seen.Forget(0)
 	l.Relearns = l.Known || l.Doubted
 	l.Known = false
 	l.Resumed = l.Trials > 0 && l.BrokenOff > 0 && at-l.BrokenOff < resumeWithin
@@ -245,6 +246,9 @@ func (l *Learner) known(at time.Duration, low, high int, service time.Duration) 
 // done tells whether the current trial is known well enough.
 func (l *Learner) done(o model.Objective) bool {
 	level := l.level()
+	if l.Verify && level.Seconds >= besideLeast {
+		level = level.with(l.Before)
+	}
 	t, most, hard := &level, trialMost, trialHard
 	enough := trialSlow
 	if l.Trials == 0 {

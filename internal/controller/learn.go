@@ -88,6 +88,8 @@ type Learner struct {
 	CrowdEvery time.Duration
 
 	Store  model.Samples // evidence at the limit it ended at, for drift
+	Seen   model.Samples // by limit, at rest and of the trials beside, since the last episode
+	Before Trial         // of Seen, at the limit that is being tried beside
 	Window Trial         // being gathered for the store
 	Glance Trial         // being gathered to see a large change soon
 	Far    int           // consecutive glances far off the throughput measured

@@ -132,6 +132,17 @@ func (t Trial) times(f float64) Trial {
 	return t
 }
 
+// with is the trial together with what was seen of its limit before, as uneven as it.
+func (t Trial) with(before Trial) Trial {
+	if t.Completions == 0 || before.Completions == 0 {
+		return t
+	}
+	seconds, completions := t.Seconds+before.Seconds, t.Completions+before.Completions
+	t = t.times(completions / t.Completions)
+	t.Seconds, t.Completions = seconds, completions
+	return t
+}
+
 // spread is how unevenly completions come, over Poisson counts: about as their
 // service times vary. A saturated server with exponential service gives Poisson
 // departures.

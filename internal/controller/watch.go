@@ -62,6 +62,10 @@ func (l *Learner) watch(cfg Config, at time.Duration, w window, limit, low, high
 		m.reason = sizing.CapacityChanged
 		return m
 	}
+	l.Seen.Add(at, float64(limit), t.Completions, t.Seconds)
+	if m := l.goBack(cfg.Objective, at, t, limit, low, high); m.limit > 0 {
+		return m
+	}
 	if l.Grows = l.growing(at, callers); at < l.VerifyAt && !l.Grows {
 		return move{soon: soon}
 	}

@@ -90,7 +90,7 @@ func (s *Samples) Near(at time.Duration, n float64) (x, seconds float64, ok bool
 		if b.Seconds < sampleSeconds || b.Completions <= 0 {
 			continue
 		}
-		switch m := b.n(); {
+		switch m := b.N(); {
 		case m <= n && m*reach >= n:
 			low = b // the last one is the nearest
 		case m > n && m <= n*reach && high.Seconds == 0:
@@ -99,13 +99,13 @@ func (s *Samples) Near(at time.Duration, n float64) (x, seconds float64, ok bool
 	}
 	switch {
 	case low.Seconds > 0 && high.Seconds > 0:
-		part := math.Log(n/low.n()) / math.Log(high.n()/low.n())
+		part := math.Log(n/low.N()) / math.Log(high.N()/low.N())
 		x = math.Exp((1-part)*math.Log(low.x()) + part*math.Log(high.x()))
 		// The variance of a mean of two, weighted by part.
 		return x, 1 / ((1-part)*(1-part)/low.Seconds + part*part/high.Seconds), true
-	case low.Seconds > 0 && n <= low.n()*sampleRatio:
+	case low.Seconds > 0 && n <= low.N()*sampleRatio:
 		return low.x(), low.Seconds, true
-	case high.Seconds > 0 && high.n() <= n*sampleRatio:
+	case high.Seconds > 0 && high.N() <= n*sampleRatio:
 		return high.x(), high.Seconds, true
 	}
 	return 0, 0, false
@@ -124,7 +124,15 @@ func (s *Samples) aged(b SampleBucket, at time.Duration) SampleBucket {
 	return b
 }
 
-func (b SampleBucket) n() float64 { return b.InUse / b.Seconds }
+// At is what is left at the given time of the evidence at n alone, to the width of a
+// bucket, in which it may be of a neighbour: see [SampleBucket.N].
+func (s *Samples) At(at time.Duration, n float64) SampleBucket {
+	return s.aged(s.Buckets[sampleBucketOf(n)], at)
+}
+
+// N is the number in use that the evidence is of, in the mean; NaN where there is none.
+func (b SampleBucket) N() float64 { return b.InUse / b.Seconds }
+
 func (b SampleBucket) x() float64 { return b.Completions / b.Seconds }
 
 // sampleBucketOf is the bucket whose centre is nearest to n.
