@@ -72,7 +72,7 @@ func readRAGPulse(in *input, out *sink) error {
 		}
 		e := trace.UnknownEvent()
 		e.Cost = float64(len(o.Hash.Passages))
-		e.Session = short(o.Session)
+		e.Session = o.Session
 		if err := out.event(at, &e); err != nil {
 			return err
 		}
@@ -126,7 +126,7 @@ func readCAB(in *input, out *sink) error {
 		}
 		e := trace.UnknownEvent()
 		e.Service, e.Wait = service, whole-service
-		e.Pool, e.Class = "stream"+short(row[t.columns[0].at]), "q"+short(row[t.columns[1].at])
+		e.Pool, e.Class = "stream"+row[t.columns[0].at], "q"+row[t.columns[1].at]
 		if err := out.event(nanoseconds((start-late)/1000), &e); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -379,6 +380,44 @@ func TestSortingOnDiskIsSortingInMemory(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A quarter of a million events wait in memory to be sorted: not with their lines.
+func TestWhatWaitsToBeSortedHoldsNoLine(t *testing.T) {
+	var s sorter
+	memory := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := memory()
+	for i := range 100 {
+		line := strings.Repeat("GET ", 1<<18)
+		e := trace.UnknownEvent()
+		e.Class, e.Status, e.Session, e.Pool = line[:3], line[4:7], line[8:11], line[12:15]
+		if err := s.add(int64(i), &e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := memory(); after > before+10<<20 {
+		t.Errorf("%d events hold %d MiB", s.count, (after-before)>>20)
+	}
+	runtime.KeepAlive(&s)
+}
+
+// A method is what the client sends, however long it is.
+func TestANameInALogIsCutShort(t *testing.T) {
+	long := strings.Repeat("X", 70_000)
+	for name, log := range map[string]string{
+		"nginx": `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "` + long + ` / HTTP/1.1" 400 12 "-" "curl"` + "\n",
+		"envoy": `{"start_time":"2026-03-01T12:00:00.250Z","method":"` + long + `","response_code":400,"duration":7}` + "\n",
+	} {
+		text, _, err := imported(Options{Format: name}, log)
+		if err != nil || !strings.Contains(text, ","+long[:80]+",400\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func TestServiceTimesOfAJournalAreItsCounters(t *testing.T) {

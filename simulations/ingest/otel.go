@@ -156,19 +156,11 @@ func (s *span) event(in *input, pool string) (at int64, e trace.Event, err error
 	if e.Class == "" {
 		e.Class, _, _ = strings.Cut(s.Name, " ")
 	}
-	e.Class = strings.Clone(short(e.Class)) // not to hold the statement that the name may be
+	e.Class = strings.Clone(short(e.Class)) // a nest holds it for long, and not the statement that the name may be
 	e.Pool = short(e.Pool)
 	e.Status = "ok"
 	if code := strings.Trim(string(s.Status.Code), `"`); code == "2" || code == "STATUS_CODE_ERROR" {
 		e.Status = "error"
 	}
 	return start, e, nil
-}
-
-// short keeps a name to what a name is: SQL that came as one would fill the trace.
-func short(name string) string {
-	if len(name) > 80 {
-		name = strings.ToValidUTF8(name[:80], "")
-	}
-	return name
 }

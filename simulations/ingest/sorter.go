@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/pgautotune/autotune/simulations/trace"
 )
@@ -36,8 +37,14 @@ type sorter struct {
 	merge merge
 }
 
+// add takes an event. Its texts are short from here on, and their own: cut from a line
+// of a log, each would hold the whole line for as long as it waits to be sorted.
 func (s *sorter) add(at int64, e *trace.Event) error {
-	s.run = append(s.run, stamped{at, *e})
+	one := stamped{at, *e}
+	for _, text := range texts(&one.event) {
+		*text = strings.Clone(short(*text))
+	}
+	s.run = append(s.run, one)
 	s.count++
 	if len(s.run) >= cmp.Or(s.length, runLength) {
 		return s.spill()
@@ -163,6 +170,14 @@ func numbers(e *trace.Event) [6]*float64 {
 }
 
 func texts(e *trace.Event) [4]*string { return [4]*string{&e.Class, &e.Status, &e.Session, &e.Pool} }
+
+// short keeps a name to what a name is: SQL that came as one would fill the trace.
+func short(name string) string {
+	if len(name) > 80 {
+		name = strings.ToValidUTF8(name[:80], "")
+	}
+	return name
+}
 
 func encode(b []byte, s *stamped) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(s.at))

@@ -277,7 +277,7 @@ func (t *table) add(row []string, kind trace.Kind, out *sink) error {
 			continue
 		}
 		if s := e.Text(c.target); s != nil && kind == trace.Events {
-			*s = short(text)
+			*s = text
 			continue
 		}
 		if text == "" {
