@@ -113,14 +113,15 @@ func member(o map[string]any, names ...string) string {
 }
 
 // nginx' combined format, with anything behind it. $time_local has a resolution of
-// 1 s and is of the end of the request; so is $msec.
+// 1 s and is of the end of the request; so is $msec. The quoted fields after the bytes,
+// the referer and the user agent first, are what the client sent: a time in them is none.
 var (
-	nginxLine  = regexp.MustCompile(`^\S+ \S+ .*?\[(\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "(\S*)[^"]*" (\d{3}) (?:\d+|-)(.*)$`)
+	nginxLine  = regexp.MustCompile(`^\S+ \S+ .*?\[(\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "(\S*)[^"]*" (\d{3}) (?:\d+|-)(?: "(?:[^"\\]|\\.)*")*(.*)$`)
 	nginxNamed = regexp.MustCompile(`\b(request_time|rt|msec)[=:] ?"?([0-9]+\.[0-9]+)`)
 	// Servers that were asked in turn stand behind commas, those after an internal
 	// redirect behind colons, and - is one that was not.
 	nginxUpstream = regexp.MustCompile(`\b(?:upstream_response_time|urt)[=:] ?"?((?:[0-9]+\.[0-9]+|-)(?:(?:, ?| : )(?:[0-9]+\.[0-9]+|-))*)`)
-	nginxTail     = regexp.MustCompile(`" (?:"[^"]*" )?([0-9]+\.[0-9]{3})(?: |$)`)
+	nginxTail     = regexp.MustCompile(`(?:^|") ([0-9]+\.[0-9]{3})(?: |$)`)
 )
 
 func isNginx(head string) bool { return nginxLine.MatchString(firstLine(head)) }

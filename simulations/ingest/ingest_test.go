@@ -98,6 +98,8 @@ func TestEachFormatIsFoundOutAndImported(t *testing.T) {
 			[]string{`"quantum_s":0.001`}, "t_s,service_ms,class,status\n0,500,GET,200\n0.25,500,GET,200\n"},
 		{"nginx, one line without msec", `::1 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=0.500 msec=1772366405.250` + "\n" + `::1 - - [01/Mar/2026:12:00:06 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=0.500` + "\n", Options{}, "nginx",
 			[]string{`"quantum_s":1`}, "t_s,service_ms,class,status\n0,500,GET,200\n0.75,500,GET,200\n"},
+		{"nginx, times that the client sent", `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "http://x/?rt=9.000&msec=1.500" "a\" urt=8.000 \"b" "rt=7.000" rt=2.500 urt=1.250` + "\n" + `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "x rt=9.000" "1.1.1.1" 0.500` + "\n", Options{}, "nginx",
+			[]string{`"quantum_s":1`}, "t_s,service_ms,class,status\n0,1250,GET,200\n2,500,GET,200\n"},
 		{"Envoy: the stamp is of the begin", `[2026-03-01T12:00:00.250Z] "GET /x HTTP/2" 200 - 154 0 226 100 "10.0.0.1" "a" "b" "c" "d"` + "\n" + `[2026-03-01T12:00:00.000Z] "POST /x HTTP/2" 503 UF via_upstream - "-" 154 0 226 - "10.0.0.1"` + "\n", Options{}, "envoy",
 			[]string{`"open_loop":true`}, "t_s,service_ms,class,status\n0,226,POST,503\n0.25,100,GET,200\n"},
 		{"nginx, several upstream servers", `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=2.000 urt="0.001, 1.250" uct="-"` + "\n" + `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=1.000 urt=-, 0.250 : 0.500` + "\n" + `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=0.500, urt=-` + "\n", Options{}, "nginx",
