@@ -108,6 +108,11 @@ func Import(files []replay.File, o Options, create Create) (Result, error) {
 			return Result{Format: found.name}, err
 		}
 	}
+	if out.scraped != nil {
+		if err := out.scraped.write(out); err != nil {
+			return Result{Format: found.name}, err
+		}
+	}
 	if out.header.Source == "" {
 		out.header.Source = found.name
 	}

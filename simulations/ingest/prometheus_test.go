@@ -83,6 +83,31 @@ func TestTimesOfPrometheusAreInTheirUnit(t *testing.T) {
 	}
 }
 
+// The ranges of two queries include both ends, and may overlap by more. Another server is
+// no repeat, whatever it says.
+func TestASeriesInTwoFilesCountsOnce(t *testing.T) {
+	later := func(file string) string { return strings.NewReplacer("[17000000", "[17000001").Replace(file) }
+	shop, blog := seriesOf("x", "3", "3", "4"), strings.Replace(seriesOf("x", "3", "3", "4"), "{\"__name__\"", `{"pod":"blog","__name__"`, 1)
+	for _, c := range []struct {
+		name, columns string
+		files         []string
+		rows          string
+		note          string
+	}{
+		{"the same range twice", "rate_rps=x", []string{matrixOf(shop), matrixOf(shop)}, "0,10,3\n10,10,3\n20,10,4\n", "3 values are there more than once"},
+		{"another server", "rate_rps=x", []string{matrixOf(shop), matrixOf(blog)}, "0,10,6\n10,10,6\n20,10,8\n", ""},
+		{"both, and one of them again", "rate_rps=x", []string{matrixOf(shop, blog), matrixOf(blog)}, "0,10,6\n10,10,6\n20,10,8\n", "3 values are there more than once"},
+		{"a counter over two ranges", "rate_rps=q_total", []string{matrixOf(seriesOf("q_total", "0", "50", "70")), matrixOf(seriesOf("q_total", "", "", "70", "100"))}, "0,10,5\n10,10,2\n20,10,3\n", "1 values are there more than once"},
+		{"a metric in each file", "rate_rps=x,active=y", []string{matrixOf(shop), matrixOf(seriesOf("y", "1", "2", "1"))}, "0,10,1,3\n10,10,2,3\n20,10,1,4\n", ""},
+		{"one after the other", "rate_rps=x", []string{later(matrixOf(shop)), matrixOf(shop)}, "0,10,3\n10,10,3\n20,10,4\n100,10,3\n110,10,3\n120,10,4\n", ""},
+	} {
+		text, res, err := imported(Options{Columns: c.columns}, c.files...)
+		if notes := strings.Join(res.Notes, "\n"); err != nil || rowsOf(text) != c.rows || !strings.Contains(notes, c.note) || (c.note == "") == strings.Contains(notes, "more than once") {
+			t.Errorf("%s: %v, %q\n%s", c.name, err, res.Notes, text)
+		}
+	}
+}
+
 // The growth over a gap is not that of the one step its row is of.
 func TestArrivalsOfAGapAreThoseOfOneStep(t *testing.T) {
 	for _, c := range []struct {

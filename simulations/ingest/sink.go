@@ -32,6 +32,7 @@ type sink struct {
 
 	events    sorter
 	intervals []trace.Interval // T as the source has it
+	scraped   *scraped         // of Prometheus, until all files are read
 }
 
 // begin says what the trace is. Files after the first one add to it.

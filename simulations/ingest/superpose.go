@@ -1,35 +1,25 @@
 package ingest
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/pgautotune/autotune/simulations/trace"
 )
 
 // superpose adds up the intervals that describe the same time: those of the threads
-// of a load generator, each with a log of its own, or of several pools. They are in
-// order of time. One that is the same in everything is a repeat, as where the ranges of
-// two queries overlap, and is dropped. Of those that overlap in part it says so: a
-// simulation takes each only until the next one begins.
+// of a load generator, each with a log of its own, or of several pools, of which two may
+// be the same in everything. They are in order of time. Of those that overlap in part it
+// says so: a simulation takes each only until the next one begins.
 func (s *sink) superpose() []trace.Interval {
 	out := s.intervals[:0]
-	begin, added, repeated, overlap := 0, 0, 0, 0 // begin: the first of out that begins when the present one does
-	seen := map[string]bool{}                     // those that begin then
+	begin, added, overlap := 0, 0, 0 // begin: the first of out that begins when the present one does
 	for _, i := range s.intervals {
 		if len(out) > 0 && nanoseconds(out[begin].T) != nanoseconds(i.T) {
 			if last := out[len(out)-1]; nanoseconds(last.T+known(last.Dur)) > nanoseconds(i.T) {
 				overlap++
 			}
 			begin = len(out)
-			clear(seen)
 		}
-		row := fmt.Sprint(i)
-		if seen[row] {
-			repeated++
-			continue
-		}
-		seen[row] = true
 		same := -1
 		for k := begin; k < len(out); k++ {
 			if a, b := out[k].Dur, i.Dur; a == b || math.IsNaN(a) && math.IsNaN(b) {
@@ -48,9 +38,6 @@ func (s *sink) superpose() []trace.Interval {
 	}
 	if added > 0 {
 		s.note("%d intervals were added to others of the same time.", added)
-	}
-	if repeated > 0 {
-		s.note("%d intervals were there more than once and are counted once.", repeated)
 	}
 	if overlap > 0 {
 		s.note("%d intervals end after the next one begins, at a time of their own: a simulation takes each only until the next. Of threads or pools that were recorded beside each other, import one at a time.", overlap)
