@@ -8,11 +8,12 @@ const maxHeld = 1 << 16
 // deflate takes the contention of the recorded run out of observed service times:
 // on cores that are shared fairly, n queries at once take n / cores times as long
 // each. n is what was in use when the query began: as recorded, else counted from
-// the trace itself over all its pools. A service time that is unknown stays so.
+// the trace itself over all its pools; of a sample, the others are as many more. A
+// service time that is unknown stays so.
 //
 // It is an estimate: n changes while a query runs, and a query that waits for IO or
 // locks is not stretched by others on the cores.
-func deflate(next source, cores float64) source {
+func deflate(next source, cores, sampled float64) source {
 	var held ends
 	return func(e *Event) error {
 		if err := next(e); err != nil || !(e.Service >= 0) {
@@ -28,7 +29,7 @@ func deflate(next source, cores float64) source {
 		heap.Push(&held, begin+e.Service/1000)
 		n := e.InUse
 		if !(n > 0) {
-			n = float64(len(held))
+			n = 1 + float64(len(held)-1)/sampled
 		}
 		if n > cores {
 			e.Service *= cores / n

@@ -84,7 +84,7 @@ func (p Plan) Describe(h Header) (sentences []string) {
 	}
 	switch {
 	case p.Cores > 0 && h.ServiceKind != Base:
-		say("Observed service times are divided by connections in use / %v cores where more were in use than cores, as processor sharing would have stretched them; in use is as recorded, else counted from the trace.", p.Cores)
+		say("Observed service times are divided by connections in use / %v cores where more were in use than cores, as processor sharing would have stretched them; in use is as recorded, else counted from the trace, its weights and its sample rate included.", p.Cores)
 	case h.ServiceKind == Observed:
 		say("Service times are as observed and hold the contention of the recorded run: what more or fewer connections would have changed of them is not known. Naming the recorded database's cores takes it out.")
 	case h.ServiceKind == "":
@@ -126,8 +126,8 @@ func (p Plan) Stream(r *Reader) (*Stream, error) {
 		if h.QuantumS > 0 {
 			s.next = spread(s.next, h.QuantumS, p.random(1))
 		}
-		if deflated {
-			s.next = deflate(s.next, p.Cores)
+		if deflated { // each that a row stands for was in use, and had others beside it
+			s.next = deflate(multiply(s.next, 1, p.random(4)), p.Cores, orOne(h.SampleRate))
 		}
 		s.next = multiply(s.next, p.rate(), p.random(2))
 	case Intervals:

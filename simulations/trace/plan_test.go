@@ -272,6 +272,31 @@ func TestDeflationRecoversServiceTimesUnderProcessorSharing(t *testing.T) {
 	}
 }
 
+// 40 requests at once on 4 cores are no others for being written as 4 rows, or as the
+// tenth of them that a sample has.
+func TestDeflationCountsWhatARowStandsFor(t *testing.T) {
+	for _, c := range []struct {
+		name, header, rows string
+		plan               Plan
+		requests           int
+		mean               float64
+	}{
+		{"a row each", "", strings.Repeat("1,1000,\n", 40), Plan{Cores: 4}, 40, 319.5},
+		{"a weight", "", strings.Repeat("1,1000,10\n", 4), Plan{Cores: 4}, 40, 319.5},
+		{"a weight and a rate", "", strings.Repeat("1,1000,10\n", 4), Plan{Cores: 4, RateScale: 2}, 80, 319.5},
+		{"a sample", `,"sample_rate":0.1`, strings.Repeat("1,1000,\n", 4), Plan{Cores: 4}, 4, (1000 + 4000.0/11 + 4000.0/21 + 4000.0/31) / 4},
+	} {
+		all, _ := stream(t, c.plan, `{"version":1,"kind":"events","service_kind":"observed"`+c.header+"}", "t_s,service_ms,weight\n"+c.rows)
+		sum := 0.0
+		for _, e := range all {
+			sum += e.Service
+		}
+		if mean := sum / float64(len(all)); len(all) != c.requests || math.Abs(mean-c.mean) > 0.1 {
+			t.Errorf("%s: %d requests of %.1f ms in the mean, instead of %d of %.1f", c.name, len(all), mean, c.requests, c.mean)
+		}
+	}
+}
+
 // sharing runs Poisson arrivals through shared cores and returns the trace of it.
 func sharing(random interface{ ExpFloat64() float64 }, arrivals int, rate, mean, cores float64) string {
 	type job struct{ left, total, begin float64 }
