@@ -255,7 +255,8 @@ type Telemetry struct {
 }
 
 // Series of the result, for plots. When Points are full, neighbours are merged
-// and each point lasts twice as long, so that memory does not grow.
+// and each point lasts twice as long, so that memory does not grow; the last one lasts
+// until the end.
 type Series struct {
 	Every  time.Duration `yaml:"every"`  // default 1 s
 	Points int           `yaml:"points"` // most points kept; default 2,000; even, 16 to 100,000

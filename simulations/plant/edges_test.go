@@ -113,7 +113,7 @@ func TestRatesOfARunWithoutADurationAreOverTheArrivals(t *testing.T) {
 }
 
 // taken lowers its limit from 10 connections to 4, and notes what others have.
-type taken struct{ before, after int }
+type taken struct{ first, before, after int }
 
 func (k *taken) Start() plant.Setting { return plant.Setting{Limit: 10, Max: 10} }
 func (k *taken) Look(o controller.Observation) (plant.Setting, time.Duration) {
@@ -123,6 +123,9 @@ func (k *taken) Look(o controller.Observation) (plant.Setting, time.Duration) {
 		s.Limit = 4
 		k.after = o.Server.Others
 	case o.Server != nil:
+		if k.first == 0 {
+			k.first = o.Server.Others
+		}
 		k.before = o.Server.Others
 	}
 	return s, 0
@@ -137,6 +140,46 @@ func TestOthersGetWhatThePoolHasNotOpened(t *testing.T) {
 	}
 	if r.Failed > 0 {
 		t.Errorf("%d requests failed of a pool that had its connections before", r.Failed)
+	}
+}
+
+// counting notes the arrivals that its looks have seen.
+type counting struct {
+	fixed
+	seen []int64
+}
+
+func (c *counting) Look(o controller.Observation) (plant.Setting, time.Duration) {
+	c.seen = append(c.seen, o.Counters.Arrivals)
+	return c.fixed.Look(o)
+}
+
+// A caller who waits for his connection to be opened has come, as in the live counters.
+func TestCallersWhoWaitForADialHaveArrived(t *testing.T) {
+	c := &counting{fixed: fix(10)}
+	requests := make([]plant.Request, 10)
+	for i := range requests {
+		requests[i] = plant.Request{At: 100 * ms, Demand: 10 * ms}
+	}
+	run(t, plant.Config{Duration: 4 * time.Second, Server: plant.Server{ConnectLatency: 1500 * ms}}, &given{requests: requests}, c)
+	if want := []int64{0, 10, 10, 10}; !reflect.DeepEqual(c.seen, want) {
+		t.Errorf("looks have seen %v arrivals, want %v", c.seen, want)
+	}
+}
+
+// Where all are merged, the n-th interval begins n lengths after the first.
+func TestIntervalsOfASeriesAreEquallyLong(t *testing.T) {
+	for seconds := 16; seconds < 70; seconds++ {
+		r := run(t, plant.Config{Duration: time.Duration(seconds) * time.Second, Arrivals: []plant.Arrivals{{Rate: 50}}, Series: plant.Series{Points: 16}}, nil, fix(4))
+		last := len(r.Series) - 1
+		for i, x := range r.Series {
+			if x.Length != r.Series[0].Length && (i < last || x.Length > r.Series[0].Length) || i < last && x.At != time.Duration(i+1)*x.Length || i == last && x.At != r.Elapsed {
+				t.Errorf("%d s: interval %d of %d is %s long and ends at %s, the first is %s", seconds, i, last+1, x.Length, x.At, r.Series[0].Length)
+			}
+		}
+		if last >= 16 || last < 7 {
+			t.Errorf("%d s: %d intervals", seconds, last+1)
+		}
 	}
 }
 

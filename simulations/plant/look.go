@@ -118,7 +118,7 @@ func (p *plant) observe() controller.Observation {
 	o := controller.Observation{
 		At: time.Duration(now) + time.Millisecond, // the live loop's first look is not at 0 either
 		Counters: controller.Counters{
-			Arrivals:      g.completions + t.held.n + int64(g.queued) + canceled + g.failed,
+			Arrivals:      t.all.arrivals,
 			Completions:   g.completions,
 			Canceled:      canceled,
 			Failed:        g.failed,

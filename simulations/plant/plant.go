@@ -206,7 +206,7 @@ func (p *plant) fire(h int32) {
 		p.lookNow()
 	case timerTick:
 		p.tick()
-		p.timers.set(timerTick, p.now+p.tally.width)
+		p.timers.set(timerTick, int64(p.tally.window.from)+p.tally.width)
 	case timerDrift:
 		p.drift()
 	case timerWander:

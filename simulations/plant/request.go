@@ -205,9 +205,14 @@ func (p *plant) requestTimer(r int32) {
 	}
 }
 
-// stageDone goes on with the next stage, or gives the connection back.
+// stageDone goes on with the next stage, or gives the connection back. A transaction
+// that was open when the server went away cannot be committed.
 func (p *plant) stageDone(r int32) {
 	q := &p.requests[r]
+	if q.state == inTx && p.pool.conns[q.conn].dead {
+		p.fail(r)
+		return
+	}
 	q.stage++
 	if int(q.stage) < len(p.classes[q.class].stages) {
 		p.startStage(r)

@@ -156,8 +156,17 @@ func (t *tally) swapped(took int64) {
 	t.swapTime += took
 }
 
-// tick ends an interval of the series.
+// tick ends an interval of the series, unless the series is full: then intervals last
+// twice as long from now on, that which is under way too.
 func (p *plant) tick() {
+	if t := &p.tally; len(t.series) == t.points {
+		t.halve()
+		return
+	}
+	p.endInterval()
+}
+
+func (p *plant) endInterval() {
 	t := &p.tally
 	w := &t.window
 	for _, a := range []*area{&t.held, &t.queue} {
@@ -175,9 +184,6 @@ func (p *plant) tick() {
 	}
 	i.Limit, i.Max = p.gate.limit, p.pool.newest().max
 	*w = window{held: t.held.mean, queue: t.queue.mean, backends: t.backendsTime, from: float64(p.now)}
-	if len(t.series) == t.points {
-		t.halve()
-	}
 	t.series = append(t.series, i)
 }
 
@@ -210,8 +216,11 @@ func (p *plant) finish() (*Result, error) {
 	if err := p.audit(); err != nil {
 		return nil, err
 	}
-	if p.now > int64(t.window.from) {
-		p.tick()
+	if p.now > int64(t.window.from) { // the last interval is as long as it is
+		if len(t.series) == t.points {
+			t.halve()
+		}
+		p.endInterval()
 	}
 	t.opened(p.now, t.backends)
 	t.limitTime += float64(t.limit) * float64(p.now-t.limitAt)

@@ -71,7 +71,8 @@ func (p *plant) room() int {
 
 // restart takes the server away. Whatever it was doing is lost: requests that it
 // served fail now, those whose caller works elsewhere when they come back, and
-// idle connections when they are used.
+// idle connections when they are used. The other clients lose theirs too, and try for
+// them again when they can.
 func (p *plant) restart() {
 	r := p.cfg.Server.Restarts[p.restarted]
 	if p.restarted++; p.restarted < len(p.cfg.Server.Restarts) {
@@ -93,6 +94,9 @@ func (p *plant) restart() {
 	}
 	p.io.busy, p.io.queued, p.io.head, p.io.tail = 0, 0, -1, -1
 	p.cpu.beside, p.look.lockWaits = 0, 0
+	if p.others, p.cpu.others = (Others{}), 0; p.othersWanted.Connections > 0 {
+		p.timers.set(timerOthersRetry, p.now+othersRetry)
+	}
 	for i := range p.pool.conns {
 		if c := &p.pool.conns[i]; c.slot && c.state != forking {
 			c.dead, c.slot = true, false
