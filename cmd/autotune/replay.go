@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,8 @@ its pieces, oldest first. They may be gzipped, and - is stdin. A last line that 
 
 With --what-if it also shows where another configuration would have decided otherwise on
 what was seen. What would have been seen then, no journal tells: the observations stay
-those of the recorded pool. Keys: ` + strings.Join(replay.Keys(), ", ") + `.`,
+those of the recorded pool. Keys: ` + strings.Join(replay.Keys(), ", ") + `. What users says
+counts only with guideline=true.`,
 		example: []string{
 			"autotune replay journal.jsonl",
 			"autotune replay journal-*.jsonl journal.jsonl",
@@ -118,6 +120,9 @@ func (f *replayFlags) sets() (sets []keyValue, err error) {
 			return nil, usagef(try, "replay: --what-if %v", err)
 		} else if err != nil {
 			return nil, usagef("Try: autotune replay --help", "replay: --what-if %v", err)
+		}
+		if slices.ContainsFunc(sets, func(s keyValue) bool { return s.Key == key }) {
+			return nil, usagef("Give each key once", "replay: --what-if %s is there twice", key)
 		}
 		sets = append(sets, keyValue{Key: key, Value: value})
 	}

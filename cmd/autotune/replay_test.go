@@ -217,6 +217,8 @@ func TestReplayAndRecordSayWhatIsWrong(t *testing.T) {
 		{"a key unlike any", []string{"replay", "x", "--what-if", "zzzzzzzzzz=5"}, exitUsage, "is not a key", "The keys are floor, ceiling"},
 		{"no value", []string{"replay", "x", "--what-if", "ceiling"}, exitUsage, "not of the form key=value", "ceiling=20"},
 		{"a bad value", []string{"replay", "x", "--what-if", "wait_objective=50"}, exitUsage, "it may be a duration", "replay --help"},
+		{"a key twice", []string{"replay", "x", "--what-if", "ceiling=20", "--what-if", "ceiling=30"}, exitUsage, "ceiling is there twice", "each key once"},
+		{"when looks were taken", []string{"replay", "x", "--what-if", "interval=5s"}, exitUsage, "the looks were taken when they were", "replay --help"},
 		{"nowhere to write", []string{"record", "--from", there}, exitUsage, "where to write is not given", "-o trace.csv.gz"},
 		{"no database", []string{"record", "-o", filepath.Join(dir, "x")}, exitUsage, "no database given", "DATABASE_URL"},
 		{"too short an interval", []string{"record", "-o", "x", "--interval", "10ms"}, exitUsage, "the shortest is 1s", "lag"},

@@ -3,6 +3,7 @@ package replay
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,8 +51,11 @@ type Record struct {
 	// State is what the tuner remembered before this entry, where the journal
 	// tells: at the start of a tuner, and after a header that holds it.
 	State *controller.State
-	File  string
-	Line  int64
+	// Unknown is a field of the line, or of the header before it, that this program
+	// does not know: what it said of the decision cannot be told.
+	Unknown string
+	File    string
+	Line    int64
 }
 
 // Reader reads the journal of one tuner or of several in turn, from one file or
@@ -74,6 +78,7 @@ type Reader struct {
 	fresh     bool
 	state     *controller.State // of the next entry, where a header told it
 	again     bool              // a header without a state was repeated
+	unknown   string            // of the next entry, where a header has it
 	last      time.Duration     // of the entry before
 	truncated []string
 	tuners    int
@@ -214,7 +219,8 @@ func (r *Reader) parse(b []byte) (record Record, found bool, err error) {
 		Observation *controller.Observation `json:"observation"`
 		Decision    *controller.Decision    `json:"decision"`
 	}
-	if err := json.Unmarshal(b, &line); err != nil {
+	unknown, err := decode(b, &line)
+	if err != nil {
 		// A tuner that starts again appends behind the line that its predecessor
 		// could not finish.
 		if at := bytes.Index(b, []byte(headerStart)); at > 0 {
@@ -233,19 +239,21 @@ func (r *Reader) parse(b []byte) (record Record, found bool, err error) {
 	if r.again && line.Observation.At <= r.last {
 		r.state = &controller.State{} // the first piece after later ones: its tuner remembered nothing
 	}
-	record = Record{Entry: Entry{*line.Observation, *line.Decision}, Header: r.header, Fresh: r.fresh, State: r.state, File: r.name, Line: r.line}
-	r.fresh, r.state, r.again, r.last = false, nil, false, line.Observation.At
+	record = Record{Entry: Entry{*line.Observation, *line.Decision}, Header: r.header, Fresh: r.fresh, State: r.state, Unknown: cmp.Or(r.unknown, unknown), File: r.name, Line: r.line}
+	r.fresh, r.state, r.again, r.unknown, r.last = false, nil, false, "", line.Observation.At
 	return record, true, nil
 }
 
 func (r *Reader) parseHeader(b []byte) error {
 	var h Header
-	if err := json.Unmarshal(b, &h); err != nil {
+	unknown, err := decode(b, &h)
+	if err != nil {
 		return r.fail("the header of the journal cannot be read: %s", reason(err))
 	}
 	if h.Version != Version {
 		return r.fail("the journal is of version %d; this program reads version %d", h.Version, Version)
 	}
+	r.unknown = unknown
 	if r.header != nil && r.header.Start.Equal(h.Start) && r.header.Config == h.Config {
 		r.state, r.again = h.State, h.State == nil
 		return nil // a rotation repeats it
@@ -256,6 +264,18 @@ func (r *Reader) parseHeader(b []byte) error {
 	}
 	r.tuners++
 	return nil
+}
+
+// decode reads a line, and names the first field that is not known.
+func decode(b []byte, into any) (unknown string, err error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err == nil && d.InputOffset() == int64(len(b)) {
+		return "", nil
+	} else if err != nil {
+		unknown, _ = strings.CutPrefix(err.Error(), `json: unknown field `)
+	}
+	return strings.Trim(unknown, `"`), json.Unmarshal(b, into)
 }
 
 // reason is an error of encoding/json in one line, without its package's name.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,23 @@ func TestAChangedDecisionAndAChangedObservationAreFound(t *testing.T) {
 		}
 		if len(res.Differences) > 5 {
 			t.Errorf("%d differences kept", len(res.Differences))
+		}
+	}
+}
+
+// What a field that is not known said of the decisions, nobody can tell.
+func TestAFieldOfAnotherVersionIsADifference(t *testing.T) {
+	good := string(journal(t, 20, start))
+	for _, c := range []struct{ name, old, new, field string }{
+		{"decision", `"decision":{`, `"decision":{"mood":"calm",`, "mood"},
+		{"observation", `{"observation":{`, `{"observation":{"weather":{"rain":true},`, "weather"},
+		{"line", `{"observation":`, `{"by":"hand","observation":`, "by"},
+		{"configuration", `"config":{`, `"config":{"zeal":9,`, "zeal"},
+		{"header", `{"autotune_journal":1,`, `{"autotune_journal":1,"host":"a",`, "host"},
+	} {
+		res, err := run(t, Options{}, file("j", []byte(strings.Replace(good, c.old, c.new, 1))))
+		if err != nil || res.Looks != 20 || res.Different != 1 || res.Differences[0].Line != 2 || res.Differences[0].Fields[0].Name != c.field {
+			t.Errorf("%s: %v, %+v", c.name, err, res)
 		}
 	}
 }
@@ -287,9 +305,12 @@ func TestWhatIfShowsWhereAnotherConfigurationDecidesOtherwise(t *testing.T) {
 }
 
 func TestEveryKeyOfTheConfigurationCanBeSet(t *testing.T) {
-	values := map[string]string{"fixed_size": "true", "guideline": "true", "objective": "latency", "wait_objective": "50ms", "interval": "2s"}
-	if len(Keys()) < 12 {
-		t.Errorf("only the keys %v", Keys())
+	values := map[string]string{"fixed_size": "true", "guideline": "true", "objective": "latency", "wait_objective": "50ms"}
+	if n := reflect.TypeFor[controller.Config]().NumField(); len(Keys()) != n-1 {
+		t.Errorf("of %d fields the keys %v", n, Keys())
+	}
+	if err := Set(&controller.Config{}, "interval", "2s"); err == nil || !strings.Contains(err.Error(), "the looks were taken when they were") {
+		t.Errorf("when the looks were taken: %v", err)
 	}
 	for _, k := range Keys() {
 		value := values[k]

@@ -28,7 +28,8 @@ type Result struct {
 	Truncated []string
 
 	// Different counts the decisions that the recorded configuration did not
-	// give again. Not one is to be.
+	// give again, or of which it is unknown: the journal has a field there that this
+	// program does not know. Not one is to be.
 	Different   int64
 	Differences []Difference
 
@@ -134,7 +135,11 @@ func Run(r *Reader, o Options) (Result, error) {
 			return res, err
 		}
 		res.Recorded.add(&rec.Observation, &rec.Decision)
-		if !reflect.DeepEqual(d, rec.Decision) {
+		switch {
+		case rec.Unknown != "":
+			res.Different++
+			keepFields(&res.Differences, o.Keep, &rec, d, append([]Field{{rec.Unknown, "by another version", ""}}, fields(rec.Decision, d)...))
+		case !reflect.DeepEqual(d, rec.Decision):
 			res.Different++
 			keep(&res.Differences, o.Keep, &rec, d)
 		}

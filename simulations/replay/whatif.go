@@ -14,11 +14,16 @@ import (
 // objectives are the names of objectives, as the pool's configuration has them.
 var objectives = map[string]model.Objective{"balanced": model.Balanced, "throughput": model.Throughput, "latency": model.Latency}
 
+// looks is the key that nothing can be asked of: when looks were taken, the journal has.
+const looks = "interval"
+
 // Keys lists what can be set: the JSON names of [controller.Config].
 func Keys() (keys []string) {
 	t := reflect.TypeFor[controller.Config]()
 	for i := range t.NumField() {
-		keys = append(keys, key(t.Field(i)))
+		if k := key(t.Field(i)); k != looks {
+			keys = append(keys, k)
+		}
 	}
 	return keys
 }
@@ -38,6 +43,9 @@ func (e *UnknownKeyError) Error() string {
 // Set changes one key of a configuration. Durations are Go durations (50ms),
 // objectives their names.
 func Set(cfg *controller.Config, name, value string) error {
+	if name == looks {
+		return fmt.Errorf("%s cannot be another: the looks were taken when they were, and what others would have seen no journal tells; autotune simulate shows what it changes", name)
+	}
 	v := reflect.ValueOf(cfg).Elem()
 	for i := range v.NumField() {
 		if key(v.Type().Field(i)) == name {
