@@ -31,7 +31,7 @@ func readEnvoy(in *input, out *sink) error {
 	out.begin(trace.Header{Kind: trace.Events, ServiceKind: trace.Observed, OpenLoop: &open, QuantumS: 0.001, Source: "Envoy access log"},
 		[]string{"t_s", "service_ms", "class", "status"})
 	out.note(httpNote)
-	var used, connections int64
+	var used, connections, quick int64
 	for text, err := in.next(); err == nil; text, err = in.next() {
 		at, e, why := envoyRequest(text)
 		if why == tcpConnection {
@@ -43,6 +43,9 @@ func readEnvoy(in *input, out *sink) error {
 			continue
 		}
 		used++
+		if underTick(&e) {
+			quick++
+		}
 		if err := out.event(at, &e); err != nil {
 			return err
 		}
@@ -50,6 +53,7 @@ func readEnvoy(in *input, out *sink) error {
 	if err := in.rest(); err != nil {
 		return err
 	}
+	noteQuick(out, quick, used)
 	switch {
 	case connections > 0 && used == 0:
 		return in.problem("no line is of a request: %d are each of %s, and say how long it lasted", connections, tcpConnection)
@@ -95,6 +99,22 @@ func envoyRequest(text string) (at int64, e trace.Event, why string) {
 	return at, e, ""
 }
 
+// underTick gives a request that took 0 of the log's whole milliseconds half of one: it
+// took some of it, and a query that takes nothing is none.
+func underTick(e *trace.Event) bool {
+	if e.Service == 0 {
+		e.Service = 0.5
+		return true
+	}
+	return false
+}
+
+func noteQuick(out *sink, quick, used int64) {
+	if quick > 0 {
+		out.note("%d of %d requests took 0 ms by their log, which has whole ones: half of one is taken.", quick, used)
+	}
+}
+
 // none tells a field that Envoy has nothing for.
 func none(field string) bool { return field == "" || field == "-" }
 
@@ -131,7 +151,7 @@ func readNginx(in *input, out *sink) error {
 	out.begin(trace.Header{Kind: trace.Events, ServiceKind: trace.Observed, OpenLoop: &open, QuantumS: 0.001, Source: "nginx access log"},
 		[]string{"t_s", "service_ms", "class", "status"})
 	out.note(httpNote)
-	var used, timed, exact int64
+	var used, timed, exact, quick int64
 	for text, err := in.next(); err == nil; text, err = in.next() {
 		at, e, msec, whole, why := nginxRequest(text)
 		if why != "" {
@@ -145,6 +165,9 @@ func readNginx(in *input, out *sink) error {
 		if msec {
 			exact++
 		}
+		if underTick(&e) {
+			quick++
+		}
 		if err := out.event(at, &e); err != nil {
 			return err
 		}
@@ -152,6 +175,7 @@ func readNginx(in *input, out *sink) error {
 	if err := in.rest(); err != nil {
 		return err
 	}
+	noteQuick(out, quick, used)
 	if exact < used { // one line without is enough: the trace has one quantum
 		out.header.QuantumS = 1
 	}

@@ -50,6 +50,7 @@ func isRAGPulse(head string) bool {
 func readRAGPulse(in *input, out *sink) error {
 	open := true
 	out.begin(trace.Header{Kind: trace.Events, QuantumS: 1, OpenLoop: &open, T0: "12:00 local time", Source: "flashserve/RAGPulse", Licence: "MIT"}, []string{"t_s", "cost", "session"})
+	out.relative = true // to T0
 	without := 0
 	for text, err := in.next(); err == nil; text, err = in.next() {
 		var o struct {
@@ -135,8 +136,9 @@ func readCAB(in *input, out *sink) error {
 
 // ServeGen (github.com/alibaba/ServeGen): chunk-N-trace.csv has no names. Its
 // columns are second, rate per second, coefficient of variation of the gaps, and
-// the distribution that fits them with its two parameters.
-var serveGenLine = regexp.MustCompile(`^[0-9.eE+-]+,[0-9.eE+-]*,[0-9.eE+-]*,[A-Za-z]+,`)
+// the distribution that fits them with its two parameters. Only its name tells them
+// from any CSV without names.
+var serveGenLine = regexp.MustCompile(`^[0-9.eE+-]+,[0-9.eE+-]*,[0-9.eE+-]*,(?i:gamma|weibull|expon\w*|lognorm\w*|pareto),[0-9.eE+-]*,[0-9.eE+-]*(?:,|$)`)
 
 func isServeGen(head string) bool { return serveGenLine.MatchString(firstLine(head)) }
 

@@ -78,40 +78,9 @@ func Import(files []replay.File, o Options, create Create) (Result, error) {
 	}
 	out := &sink{}
 	defer out.discard()
-	var found format
-	var pieces []replay.File // of a journal
-	for i, f := range files {
-		in, closer, err := open(f)
-		if err != nil {
-			return Result{}, err
-		}
-		in.columns = o.Columns
-		this, err := choose(o, in)
-		if err == nil && i > 0 && this.name != found.name {
-			err = in.problem("this is %s and %s is %s; one import reads one format", this.name, files[0].Name, found.name)
-		}
-		if found = this; err == nil && found.read == nil { // it opens its pieces itself
-			pieces = append(pieces, replay.File{Name: f.Name, Open: func() (io.ReadCloser, error) { return joined{in.lines, closer}, nil }})
-			continue
-		}
-		if err == nil {
-			out.in = in
-			err = found.read(in, out)
-			out.in = nil
-		}
-		if err = errors.Join(err, closer.Close()); err != nil {
-			return Result{Format: found.name}, err
-		}
-	}
-	if pieces != nil {
-		if err := readJournal(pieces, out); err != nil {
-			return Result{Format: found.name}, err
-		}
-	}
-	if out.scraped != nil {
-		if err := out.scraped.write(out); err != nil {
-			return Result{Format: found.name}, err
-		}
+	found, err := read(files, o, out)
+	if err != nil {
+		return Result{Format: found.name}, err
 	}
 	if out.header.Source == "" {
 		out.header.Source = found.name
@@ -119,25 +88,85 @@ func Import(files []replay.File, o Options, create Create) (Result, error) {
 	return out.write(found.name, files[0].Name, create)
 }
 
+// read reads all files, and says of what format they are.
+func read(files []replay.File, o Options, out *sink) (found format, err error) {
+	for i, f := range files {
+		in, closer, this, err := open(f, o)
+		if err != nil {
+			return found, err
+		}
+		if i == 0 {
+			found = this
+		}
+		if i == 0 && found.read == nil { // a journal goes on over the borders of its files
+			return found, readJournal(pieces(files, o, joined{in.lines, closer}), out)
+		}
+		if err = in.like(found, this, files[0].Name); err == nil {
+			out.in = in
+			err = found.read(in, out)
+			out.in = nil
+		}
+		if err = errors.Join(err, closer.Close()); err != nil {
+			return found, err
+		}
+	}
+	if out.scraped != nil {
+		return found, out.scraped.write(out)
+	}
+	return found, nil
+}
+
+// pieces are the files of a journal, of which the first is open: the others are opened
+// when it is their turn, for a journal may have more than a process may open at once.
+func pieces(files []replay.File, o Options, first joined) []replay.File {
+	out := []replay.File{{Name: files[0].Name, Open: func() (io.ReadCloser, error) { return first, nil }}}
+	for _, f := range files[1:] {
+		out = append(out, replay.File{Name: f.Name, Open: func() (io.ReadCloser, error) {
+			in, closer, this, err := open(f, o)
+			if err != nil {
+				return nil, err
+			}
+			if err := in.like(format{name: "journal"}, this, files[0].Name); err != nil {
+				return nil, errors.Join(err, closer.Close())
+			}
+			return joined{in.lines, closer}, nil
+		}})
+	}
+	return out
+}
+
+// like says what is wrong with a file that is not of the format of the first one.
+func (in *input) like(first, this format, name string) error {
+	if this.name == first.name {
+		return nil
+	}
+	return in.problem("this is %s and %s is %s; one import reads one format", this.name, name, first.name)
+}
+
 type joined struct {
 	io.Reader
 	io.Closer
 }
 
-func open(f replay.File) (*input, io.Closer, error) {
+// open opens a file and finds out what it is.
+func open(f replay.File, o Options) (*input, io.Closer, format, error) {
 	src, err := f.Open()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, format{}, err
 	}
 	plain, err := trace.Decompress(src)
 	if err != nil {
-		return nil, nil, errors.Join(&trace.Error{File: f.Name, Reason: err.Error(), Err: err}, src.Close())
+		return nil, nil, format{}, errors.Join(&trace.Error{File: f.Name, Reason: err.Error(), Err: err}, src.Close())
 	}
-	in := &input{name: f.Name, lines: bufio.NewReaderSize(plain, maxLine)}
+	in := &input{name: f.Name, columns: o.Columns, lines: bufio.NewReaderSize(plain, maxLine)}
 	if mark := []byte("\ufeff"); beginsWith(in.lines, mark) {
 		_, _ = in.lines.Discard(len(mark)) // it is buffered
 	}
-	return in, src, nil
+	this, err := choose(o, in)
+	if err != nil {
+		return nil, nil, format{}, errors.Join(err, src.Close())
+	}
+	return in, src, this, nil
 }
 
 func beginsWith(r *bufio.Reader, what []byte) bool {

@@ -115,7 +115,7 @@ func TestEachFormatIsFoundOutAndImported(t *testing.T) {
 		{"Azure", "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n", Options{}, "azure-llm",
 			[]string{`"licence":"CC-BY-4.0"`, `"t0":"2023-11-16T18:15:46.68059Z"`}, "t_s,cost\n0,374\n4.314579,396\n"},
 		{"RAGPulse", `{"timestamp": "93", "input_length": 1, "hash_ids": {"passages_ids": []}, "session_id": "a"}` + "\n" + `{"timestamp": "82", "input_length": 3112, "hash_ids": {"sys_prompt": [8302], "passages_ids": [7398, 7370]}, "session_id": "s"}` + "\n", Options{}, "ragpulse",
-			[]string{`"quantum_s":1`}, "t_s,cost,session\n0,2,s\n"},
+			[]string{`"quantum_s":1`}, "t_s,cost,session\n82,2,s\n"},
 		{"CAB", "type,runtime,warehouse_size,query_stream_id,query_id, start,relative_start,query_duration,query_duration_with_queue,start_delay\nsnowflake,3600,8,2,11,1649336192291,7954,1873,1874,1\nsnowflake,3600,8,2,3,1649336184359,22,4608,5131,2\n", Options{}, "cab",
 			[]string{`"pool_max_per_pool":10`}, "t_s,service_ms,wait_ms,class,pool\n0.02,4608,523,q3,stream2\n7.953,1873,1,q11,stream2\n"},
 		{"ServeGen", "0,11.491667,1.091141,Gamma,0.84,0.10\n600,9.846667,1.059481,Weibull,0.9,0.1\n", Options{}, "servegen",
@@ -196,6 +196,11 @@ func TestWhatCannotBeImportedSaysWhere(t *testing.T) {
 		{"CSV, both kinds", "a,b\n1,2\n", Options{Columns: "t_s=a,class=b,arrivals=b"}, "a trace has one kind"},
 		{"CSV, a bad number", "a,b\n1,2\n\n2,x\n", Options{Columns: "t_s=a,cost=b"}, `file1:4: b is "x", which is not a number`},
 		{"CSV, a bad time", "a,b\nsoon,2\n", Options{Columns: "t_s=a"}, `file1:2: a is "soon", which is neither a date`},
+		{"CSV, a bad number behind a record of three lines", "a,b,c\n1,\"x\ny\nz\",2\n2,y,z\n", Options{Columns: "t_s=a,cost=c"}, `file1:5: c is "z"`},
+		{"CSV, a line too long behind a record of three lines", "a,b,c\n1,\"x\ny\nz\",2\n" + strings.Repeat("x", maxLine+1), Options{Columns: "t_s=a,cost=c"}, "file1:5: the line is longer than"},
+		{"CSV without names or a map", "1,2,3,abc,5,6\n", Options{}, "what this is cannot be told from its begin"},
+		{"ServeGen, cut off", "0,11.4,1.09,Gamma,\n", Options{}, "what this is cannot be told from its begin"},
+		{"Prometheus found nothing", `{"status":"success","data":{"resultType":"matrix","result":[]}}`, Options{}, "file1: there is no series in it: the query found nothing"},
 		{"CSV, a short row", "a,b\n1\n", Options{Columns: "t_s=a"}, "file1:2: wrong number of fields"},
 		{"CSV, a quote that does not end", "a,b\n1,\"" + strings.Repeat(strings.Repeat("x", 99)+"\n", maxRecord/100+1), Options{Columns: "t_s=a"}, "a quote is not closed"},
 		{"CSV, an end without a length", "a,b\n1,\n", Options{Columns: "end_s=a,service_ms=b"}, "file1:2: end_s is a time of completion, and without a service time"},
@@ -240,13 +245,23 @@ func TestFilesThatCannotBeOneTraceAreRefused(t *testing.T) {
 		{"service times of two kinds", head(`,"service_kind":"base"`) + "0,1\n", head(`,"service_kind":"observed"`) + "0,1\n", "service_kind is observed here and base in the trace before"},
 		{"a sample", head("") + "0,1\n", head(`,"sample_rate":0.1`) + "0,1\n", "sample_rate is 0.1 here and 0 in the trace before"},
 		{"a beginning that is not known", head(`,"t0":"2026-03-02T00:00:00Z"`) + "0,1\n", head("") + "0,1\n", "how long after that one this begins is unknown"},
+		{"pgbench with and without --rate", "0 1 5 0 1700000001 0\n", "0 1 5 0 1700000001 0 2\n", "file2:1: the line has 7 fields, and of this and the file before only one has the schedule lag"},
 		{"the wrong order", head(`,"t0":"2026-03-02T00:00:00Z"`) + "0,1\n", head(`,"t0":"2026-03-01T00:00:00Z"`) + "0,1\n", "name it first"},
 	} {
 		if text, _, err := imported(Options{}, c.one, c.two); err == nil || !strings.Contains(err.Error(), c.want) || text != "" {
 			t.Errorf("%s: got %v\nwant %s\nwritten %q", c.name, err, c.want, text)
 		}
 	}
-	text, _, err := imported(Options{}, head(`,"t0":"2026-03-02T00:00:00Z"`)+"0,1\n", head(`,"t0":"2026-03-02T01:00:00Z"`)+"5,2\n")
+	for _, order := range [][]string{{"a\n1\n1\n2\n", "a\n3.25\n3.5\n"}, {"a\n3.25\n3.5\n", "a\n1\n1\n2\n"}} {
+		if text, _, err := imported(Options{Columns: "t_s=a"}, order...); err == nil || !strings.Contains(err.Error(), "file2:") || !strings.Contains(err.Error(), "are whole seconds") || text != "" {
+			t.Errorf("%q: %v\n%s", order, err, text)
+		}
+	}
+	text, _, err := imported(Options{}, "1700000000 100 200000 500000000 1 9000 0 0 0 0\n1700000005 0 0 0 0 0 0 0 0 0\n", "1700000000 100 200000 500000000 1 9000 100000 1 1 1\n1700000005 0 0 0 0 0 0 0 0 0\n")
+	if err != nil || !strings.Contains(text, `"open_loop":true`) {
+		t.Errorf("a lag in the second file alone: %v\n%s", err, text)
+	}
+	text, _, err = imported(Options{}, head(`,"t0":"2026-03-02T00:00:00Z"`)+"0,1\n", head(`,"t0":"2026-03-02T01:00:00Z"`)+"5,2\n")
 	if err != nil || !strings.Contains(text, "\n0,1,") || !strings.Contains(text, "\n3605,2,") {
 		t.Errorf("an hour later: %v\n%s", err, text)
 	}
@@ -443,6 +458,39 @@ func TestServiceTimesOfAJournalAreItsCounters(t *testing.T) {
 	}
 	if !strings.Contains(text, `"t0":"2026-03-01T12:00:01Z"`) || len(res.Notes) != 1 || !strings.Contains(res.Notes[0], "file1:5: the last line is cut off") {
 		t.Errorf("%s, %q", text, res.Notes)
+	}
+}
+
+// held is a file that counts how many of its kind are open.
+type held struct {
+	io.Reader
+	open *int
+}
+
+func (h held) Close() error { *h.open--; return nil }
+
+func TestAJournalOfManyPiecesIsReadWithOneOpen(t *testing.T) {
+	open, most := 0, 0
+	piece := func(i int, text string) replay.File {
+		return replay.File{Name: fmt.Sprintf("piece%d", i), Open: func() (io.ReadCloser, error) {
+			open++
+			most = max(most, open)
+			return held{strings.NewReader(text), &open}, nil
+		}}
+	}
+	files := []replay.File{piece(0, `{"autotune_journal":1,"start":"2026-03-01T12:00:00Z","config":{}}`+"\n")}
+	for i := range 50 {
+		files = append(files, piece(i+1, fmt.Sprintf(`{"observation":{"at":%d000000000},"decision":{}}`+"\n", i+1)))
+	}
+	into := func(h trace.Header, columns ...string) (*trace.Writer, error) {
+		return trace.NewWriter(io.Discard, h, trace.Form{Columns: columns})
+	}
+	if res, err := Import(files, Options{}, into); err != nil || res.Rows != 49 || most != 1 || open != 0 {
+		t.Errorf("%v: %d rows, %d files were open at once, %d at the end", err, res.Rows, most, open)
+	}
+	files[20] = piece(20, "0 1 5 0 1700000001 0\n")
+	if _, err := Import(files, Options{}, into); err == nil || !strings.Contains(err.Error(), "piece20: this is pgbench and piece0 is journal") || open != 0 {
+		t.Errorf("%v, %d files are open", err, open)
 	}
 }
 

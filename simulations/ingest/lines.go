@@ -3,6 +3,7 @@ package ingest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,8 @@ const maxLine = 1 << 20
 type input struct {
 	name    string
 	lines   *bufio.Reader
-	line    int64
+	line    int64  // that was read last
+	at      int64  // that a problem is in; 0: the one read last
 	columns string // the map of the options
 	ended   error  // of the last line read
 
@@ -32,7 +34,7 @@ type input struct {
 }
 
 func (in *input) problem(format string, args ...any) error {
-	return &trace.Error{File: in.name, Line: in.line, Reason: fmt.Sprintf(format, args...)}
+	return &trace.Error{File: in.name, Line: cmp.Or(in.at, in.line), Reason: fmt.Sprintf(format, args...)}
 }
 
 // next is the next line that is not blank, valid until the one after it. io.EOF

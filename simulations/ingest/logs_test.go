@@ -44,6 +44,25 @@ func TestTheWaitOfPgBouncersLogIsBelievedOfVersionsThatLogAMean(t *testing.T) {
 	}
 }
 
+// A log of whole milliseconds has 0 of many a query, and none of them took nothing.
+func TestADurationOfZeroIsHalfOfTheLogsTick(t *testing.T) {
+	for _, c := range []struct{ name, log, rows, note string }{
+		{"Envoy", `[2026-03-01T12:00:00.000Z] "GET /x HTTP/2" 200 - via_upstream - "-" 154 0 0 - "10.0.0.1"` + "\n" + `[2026-03-01T12:00:01.000Z] "GET /x HTTP/2" 200 - via_upstream - "-" 154 0 9 0 "10.0.0.1"` + "\n" + `[2026-03-01T12:00:02.000Z] "GET /x HTTP/2" 200 - via_upstream - "-" 154 0 9 1 "10.0.0.1"` + "\n",
+			"0,0.5,GET,200\n1,0.5,GET,200\n2,1,GET,200\n", "2 of 3 requests took 0 ms by their log"},
+		{"nginx", `1.2.3.4 - - [01/Mar/2026:12:00:05 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=0.000` + "\n" + `1.2.3.4 - - [01/Mar/2026:12:00:06 +0000] "GET / HTTP/1.1" 200 12 "-" "curl" rt=0.000 urt=0.001` + "\n",
+			"0,0.5,GET,200\n1,1,GET,200\n", "1 of 2 requests took 0 ms by their log"},
+	} {
+		text, res, err := imported(Options{}, c.log)
+		if err != nil || rowsOf(text) != c.rows || !strings.Contains(strings.Join(res.Notes, "\n"), c.note) {
+			t.Errorf("%s: %v, %q\n%s", c.name, err, res.Notes, text)
+		}
+	}
+	_, res, err := imported(Options{Columns: "t_s=a,service_ms=b"}, "a,b\n1,0\n2,3\n")
+	if err != nil || !strings.Contains(strings.Join(res.Notes, "\n"), "1 of 2 requests have a service time of 0") {
+		t.Errorf("any CSV: %v, %q", err, res.Notes)
+	}
+}
+
 func TestConnectionsInEnvoysLogAreNoRequests(t *testing.T) {
 	const (
 		tcp   = `[2026-03-01T11:00:00.000Z] "- - -" 0 - - - "-" 906 1352475 1183563 - "-" "-" "-" "-" "10.0.0.1:5432"` + "\n"
@@ -58,7 +77,7 @@ func TestConnectionsInEnvoysLogAreNoRequests(t *testing.T) {
 		name, log, rows, note string
 	}{
 		{"text", tcp + tcp + http, "0,100,GET,200\n", "2 lines were left out, each of a TCP connection, not a request"},
-		{"requests without a method or an answer", http + wrong + gone, "0,100,GET,200\n1,0,-,400\n2,226,GET,0\n", ""},
+		{"requests without a method or an answer", http + wrong + gone, "0,100,GET,200\n1,0.5,-,400\n2,226,GET,0\n", ""},
 		{"JSON", named + null + none, "0,7,,200\n", "2 lines were left out, each of a TCP connection"},
 	} {
 		text, res, err := imported(Options{}, c.log)

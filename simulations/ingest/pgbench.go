@@ -67,6 +67,9 @@ func readPgbenchTransactions(in *input, out *sink, text string) error {
 		names = []string{"t_s", "service_ms", "wait_ms", "class", "status", "session"}
 		out.note("Column 7 was taken for the schedule lag of --rate; with --max-tries and without --rate it would be retries.")
 	}
+	if out.begun && out.header.Kind == trace.Events && *out.header.OpenLoop != open {
+		return in.problem("the line has %d fields, and of this and the file before only one has the schedule lag of --rate: they are not of one run; import each alone", columns)
+	}
 	out.begin(trace.Header{Kind: trace.Events, ServiceKind: trace.Observed, OpenLoop: &open, Source: "pgbench --log"}, names)
 	counts := numbering{}
 	for err := error(nil); err == nil; text, err = in.next() {
@@ -146,7 +149,7 @@ func noteSample(out *sink) {
 
 func readPgbenchAggregate(in *input, out *sink, text string) error {
 	columns := len(strings.Fields(text))
-	lagging := false
+	lagging := false // as soon as a file, of any thread, has a lag
 	out.begin(trace.Header{Kind: trace.Intervals, ServiceKind: trace.Observed, OpenLoop: &lagging, QuantumS: 1, Source: "pgbench --log --aggregate-interval"},
 		[]string{"t_s", "dur_s", "rate_rps", "arrivals", "service_ms_mean", "service_ms_cv", "wait_ms_mean"})
 	var rows []trace.Interval
@@ -177,7 +180,7 @@ func readPgbenchAggregate(in *input, out *sink, text string) error {
 				i.ServiceCV = math.Sqrt(max(0, v[3]/done-service*service)) / service
 			}
 			if v[6] > 0 {
-				i.WaitMean, lagging = v[6]/done/1000, true
+				i.WaitMean, *out.header.OpenLoop = v[6]/done/1000, true
 			}
 		}
 		rows = append(rows, i)

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +12,9 @@ import (
 
 // prometheusColumns maps columns of a trace to names of metrics.
 func prometheusColumns(in *input, all []series) (map[string]metric, error) {
+	if len(all) == 0 {
+		return nil, in.problem("there is no series in it: the query found nothing in its range; look at what it finds in Prometheus' own page")
+	}
 	names := map[string]bool{}
 	for _, s := range all {
 		names[s.Metric["__name__"]] = true
@@ -57,7 +61,7 @@ func metricOf(column, text string, names map[string]bool) (m metric, ok bool) {
 		return metric{name: text, counter: isCounter(text, column)}, true
 	}
 	plain, last := text, ""
-	if i := strings.LastIndexByte(text, ':'); i > 0 {
+	if i := strings.LastIndexByte(text, ':'); i >= 0 { // what an expression gives has no name
 		plain, last = text[:i], text[i+1:]
 	}
 	unit, isUnit := units[last]
@@ -71,6 +75,9 @@ func metricOf(column, text string, names map[string]bool) (m metric, ok bool) {
 	}
 	return m, names[plain]
 }
+
+// title names a metric in a note.
+func (m metric) title() string { return cmp.Or(m.name, "a metric without a name") }
 
 // metric is what a column of a trace is made of.
 type metric struct {

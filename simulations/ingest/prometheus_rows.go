@@ -79,9 +79,9 @@ func prometheusIntervals(in *input, all []series, columns map[string]metric, out
 		}
 		j := joiningOf(column)
 		if n := len(parts[column]); n > 1 && j.alone {
-			return in.problem("%s is %s, of which there are %d series: what it is of all, they do not tell; query one, or leave it out", column, m.name, n)
+			return in.problem("%s is %s, of which there are %d series: what it is of all, they do not tell; query one, or leave it out", column, m.title(), n)
 		} else if n > 1 && j.how != "" {
-			out.note("%s is of the %d series of %s %s.", column, n, m.name, j.how)
+			out.note("%s is of the %d series of %s %s.", column, n, m.title(), j.how)
 		}
 		m.describe(column, grows, out)
 	}
@@ -139,15 +139,15 @@ func (m metric) scale(column string) float64 {
 func (m metric) describe(column string, grows bool, out *sink) {
 	switch {
 	case m.counter && column == "arrivals":
-		out.note("%s is %s, a counter: its growth.", column, m.name)
+		out.note("%s is %s, a counter: its growth.", column, m.title())
 	case m.counter:
-		out.note("%s is %s, a counter: its growth per second.", column, m.name)
+		out.note("%s is %s, a counter: its growth per second.", column, m.title())
 	case grows && (column == "rate_rps" || column == "arrivals"):
-		out.note("%s is %s, taken as a gauge, and it never falls: if it is a counter, say %s=%s:counter.", column, m.name, column, m.name)
+		out.note("%s is %s, taken as a gauge, and it never falls: if it is a counter, say %s=%s:counter.", column, m.title(), column, m.name)
 	case usual(column) != 0 && m.unit == 0:
-		out.note("%s is %s, taken to be in ms, which its name does not tell: if it is in seconds, say %s=%s:s.", column, m.name, column, m.name)
+		out.note("%s is %s, taken to be in ms, which its name does not tell: if it is in seconds, say %s=%s:s.", column, m.title(), column, m.name)
 	case usual(column) != 0 && !m.said && m.scale(column) != 1:
-		out.note("%s is %s, which is in units of %v by its name, times %v: if it is in ms, say %s=%s:ms.", column, m.name, m.unit, m.scale(column), column, m.name)
+		out.note("%s is %s, which is in units of %v by its name, times %v: if it is in ms, say %s=%s:ms.", column, m.title(), m.unit, m.scale(column), column, m.name)
 	}
 }
 

@@ -83,6 +83,19 @@ func TestTimesOfPrometheusAreInTheirUnit(t *testing.T) {
 	}
 }
 
+// What an expression gives has no name, and can be a counter nonetheless.
+func TestAMetricWithoutANameIsNamedInWords(t *testing.T) {
+	unnamed := strings.ReplaceAll(matrixOf(seriesOf("x", "0", "50", "120")), `"__name__":"x"`, "")
+	_, res, err := imported(Options{}, unnamed)
+	if notes := strings.Join(res.Notes, "\n"); err != nil || !strings.Contains(notes, "rate_rps is a metric without a name, taken as a gauge, and it never falls: if it is a counter, say rate_rps=:counter") {
+		t.Errorf("%v, %q", err, res.Notes)
+	}
+	text, _, err := imported(Options{Columns: "rate_rps=:counter"}, unnamed)
+	if err != nil || rowsOf(text) != "0,10,5\n10,10,7\n" {
+		t.Errorf("as the note says: %v\n%s", err, text)
+	}
+}
+
 // The ranges of two queries include both ends, and may overlap by more. Another server is
 // no repeat, whatever it says.
 func TestASeriesInTwoFilesCountsOnce(t *testing.T) {

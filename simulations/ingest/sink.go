@@ -30,6 +30,9 @@ type sink struct {
 	// and how many transactions these are apart.
 	followed, apart int64
 
+	instant int64 // events that took no time by their clock
+	fine    bool  // a CSV had times that are no whole seconds
+
 	events    sorter
 	intervals []trace.Interval // T as the source has it
 	scraped   *scraped         // of Prometheus, until all files are read
@@ -62,6 +65,9 @@ func (s *sink) event(at int64, e *trace.Event) error {
 	if s.begun && s.header.Kind != trace.Events {
 		return s.problem("this is a record of %s, and a file before is one of %s; a trace has one kind", trace.Events, s.header.Kind)
 	}
+	if e.Service == 0 {
+		s.instant++
+	}
 	return s.events.add(at, e)
 }
 
@@ -90,6 +96,9 @@ func (s *sink) discard() { s.events.discard() }
 func (s *sink) write(format, name string, create Create) (res Result, err error) {
 	if s.header.Kind == trace.Events && s.events.count == 0 || s.header.Kind == trace.Intervals && len(s.intervals) == 0 {
 		return Result{Format: format}, &trace.Error{File: name, Reason: "there is nothing in it to make a trace of"}
+	}
+	if s.instant > 0 {
+		s.note("%d of %d requests have a service time of 0: a simulation takes them to cost next to nothing.", s.instant, s.events.count)
 	}
 	h := s.header
 	first := 0.0

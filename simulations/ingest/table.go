@@ -81,27 +81,6 @@ type table struct {
 	coarse  coarse
 }
 
-// coarse looks whether all times are whole seconds, and some the same: then requests are
-// recorded by the second in which they came.
-type coarse struct {
-	last           int64
-	seen, off, tie bool
-}
-
-func (c *coarse) see(at int64) {
-	c.off = c.off || at%int64(time.Second) != 0
-	c.tie = c.tie || c.seen && at == c.last
-	c.seen, c.last = true, at
-}
-
-// quantum is the resolution in s; 0: finer than a second, as far as can be told.
-func (c *coarse) quantum() float64 {
-	if c.off || !c.tie {
-		return 0
-	}
-	return 1
-}
-
 // openTable reads the line of names, unless columns go by number.
 func openTable(in *input, columns []picked) (*table, error) {
 	in.asCSV = true
@@ -154,7 +133,7 @@ func (t *table) read() ([]string, error) {
 		t.held = false
 		return t.row, nil
 	}
-	t.in.record = 0
+	t.in.record, t.in.at = 0, 0
 	row, err := t.csv.Read()
 	var wrong *csv.ParseError
 	var placed *trace.Error
@@ -164,13 +143,13 @@ func (t *table) read() ([]string, error) {
 	case errors.As(err, &placed):
 		return nil, placed
 	case errors.As(err, &wrong):
-		t.in.line = int64(wrong.Line)
+		t.in.at = int64(wrong.Line)
 		return nil, t.in.problem("%v; the first line has %d columns", wrong.Err, max(1, len(t.row)))
 	case err != nil:
 		return nil, err
 	}
 	line, _ := t.csv.FieldPos(0)
-	t.in.line = int64(line)
+	t.in.at = int64(line) // a record may be several lines, and its begin is where to look
 	t.row = row
 	return row, nil
 }
@@ -244,11 +223,7 @@ func readCSV(in *input, out *sink) error {
 	for {
 		row, err := t.read()
 		if err == io.EOF {
-			if q := t.coarse.quantum(); kind == trace.Events && q > out.header.QuantumS {
-				out.header.QuantumS = q
-				out.note("All times are whole seconds, and several requests have the same: they are spread over their second.")
-			}
-			return nil
+			return t.resolution(kind, out)
 		} else if err != nil {
 			return err
 		}
@@ -256,6 +231,24 @@ func readCSV(in *input, out *sink) error {
 			return err
 		}
 	}
+}
+
+// resolution notes the quantum of a file that was read to its end. A trace has one, and
+// to spread exact times over a second would take their bursts away.
+func (t *table) resolution(kind trace.Kind, out *sink) error {
+	if kind != trace.Events {
+		return nil
+	}
+	out.fine = out.fine || t.coarse.off
+	out.header.QuantumS = max(out.header.QuantumS, t.coarse.quantum())
+	if out.header.QuantumS == 0 {
+		return nil
+	}
+	if out.fine {
+		return t.in.problem("the times of one file are whole seconds, several requests in each, and those of another are finer: they cannot be one trace; import each alone")
+	}
+	out.note("All times are whole seconds, and several requests have the same: they are spread over their second.")
+	return nil
 }
 
 func (t *table) add(row []string, kind trace.Kind, out *sink) error {

@@ -78,3 +78,24 @@ func epoch(text string, unit time.Duration) (int64, bool) {
 	whole, part := math.Modf(v)
 	return int64(whole)*int64(unit) + int64(math.Round(part*float64(unit))), true
 }
+
+// coarse looks whether all times are whole seconds, and some the same: then requests are
+// recorded by the second in which they came.
+type coarse struct {
+	last           int64
+	seen, off, tie bool
+}
+
+func (c *coarse) see(at int64) {
+	c.off = c.off || at%int64(time.Second) != 0
+	c.tie = c.tie || c.seen && at == c.last
+	c.seen, c.last = true, at
+}
+
+// quantum is the resolution in s; 0: finer than a second, as far as can be told.
+func (c *coarse) quantum() float64 {
+	if c.off || !c.tie {
+		return 0
+	}
+	return 1
+}
