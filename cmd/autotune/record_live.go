@@ -88,7 +88,7 @@ func (f *recordFlags) live(ctx context.Context, s *session) error {
 	}
 	var notes []string
 	if rec.missed > 0 {
-		notes = append(notes, fmt.Sprintf("%s could not be taken, the last because: %v. Intervals without a look are left out.", plural(rec.missed, "look"), rec.why))
+		notes = append(notes, fmt.Sprintf("%s could not be taken, the last because: %v. A row lasts until the look that follows, so that one covers each gap.", plural(rec.missed, "look"), rec.why))
 	}
 	if rec.unserved > 0 {
 		notes = append(notes, fmt.Sprintf("The mean service time is unknown in %d of %s: no look found a connection in use, though transactions ended.", rec.unserved, plural(int(w.Rows()), "row")))
