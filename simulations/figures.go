@@ -176,6 +176,9 @@ func (f *figures) windows(best *figures) (mine, theirs []int64, length time.Dura
 type Outcome struct {
 	Policy string `json:"policy"`
 	Start  int    `json:"start,omitempty"` // connections it began with; 0: its own
+	// StartNamed is whether the start came with the policy's name, and is none of the
+	// scenario's.
+	StartNamed bool `json:"start_named,omitempty"`
 
 	Goodput    float64 `json:"goodput_rps"` // requests within the SLO, after the warm-up; mean over the seeds
 	Throughput float64 `json:"throughput_rps"`

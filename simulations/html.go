@@ -15,7 +15,7 @@ import (
 var pageText string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"percent": percent, "ratio": ratio, "label": label, "limits": limits,
+	"percent": percent, "ratio": ratio, "digits": digits, "label": label, "limits": limits,
 	"join":    strings.Join,
 	"seconds": func(o Outcome) string { return convergence(&o) },
 	"ms":      func(v float64) string { return significant(v) },
@@ -49,7 +49,7 @@ func WriteHTML(out io.Writer, r *Result) error {
 			bars = append(bars, regretBar{w.Policy, w.Regret, strings.HasPrefix(w.Policy, "auto")})
 		}
 		var err error
-		if v.Bars, err = barsHTML("worst regret (square-root scale; dashed: 2 %)", bars); err != nil {
+		if v.Bars, err = barsHTML("worst regret", bars, BarRegret); err != nil {
 			return err
 		}
 	}
@@ -65,25 +65,28 @@ func WriteHTML(out io.Writer, r *Result) error {
 
 func viewOf(s *ScenarioResult) (v scenarioView, err error) {
 	v = scenarioView{ScenarioResult: s, Rows: append([]Outcome{s.Best}, s.Outcomes...)}
-	if len(s.Lines) > 0 && len(s.Lines[0].Series) > 1 {
-		if v.Time, err = inline(timePicture(s.Lines, 9*vg.Inch, 5.6*vg.Inch))("Arrival rate, limit and p99 wait over time"); err != nil {
+	if lines := drawable(s.Lines); len(lines) > 0 {
+		if v.Time, err = inline(timePicture(lines, 9*vg.Inch, 5.6*vg.Inch))("Arrival rate, limit and p99 wait over time"); err != nil {
 			return v, err
 		}
 	}
-	if v.Sizes, err = inline(sizePicture(s, 4.4*vg.Inch, 3*vg.Inch))("Goodput over fixed size"); err != nil {
-		return v, err
+	if len(s.Sizes) > 0 {
+		if v.Sizes, err = inline(sizePicture(s, 4.4*vg.Inch, 3*vg.Inch))("Goodput over fixed size"); err != nil {
+			return v, err
+		}
 	}
 	var bars []regretBar
 	for _, o := range s.Outcomes {
 		bars = append(bars, regretBar{label(o.Policy, o.Start), o.Regret, strings.HasPrefix(o.Policy, "auto")})
 	}
-	v.Bars, err = barsHTML("regret (square-root scale; dashed: 2 %)", bars)
+	v.Bars, err = barsHTML("regret", bars, s.barRegret())
 	return v, err
 }
 
-func barsHTML(title string, bars []regretBar) (template.HTML, error) {
+func barsHTML(what string, bars []regretBar, bar float64) (template.HTML, error) {
 	slices.SortStableFunc(bars, func(a, b regretBar) int { return compareFloat(a.value, b.value) })
-	return inline(regretPicture(title, bars, BarRegret, 4.4*vg.Inch))("Regret of each policy")
+	title := fmt.Sprintf("%s (square-root scale; dashed: %g %%)", what, 100*bar)
+	return inline(regretPicture(title, bars, bar, 4.4*vg.Inch))("Regret of each policy")
 }
 
 // inline makes a picture part of the page. Everything in it was drawn here.

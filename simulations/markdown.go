@@ -18,6 +18,7 @@ var method string
 // scenario, and what all others did.
 func WriteMarkdown(out io.Writer, r *Result) error {
 	w, command := bufio.NewWriter(out), r.Command
+	method := strings.ReplaceAll(method, "](../docs/", "](") // the document is in docs itself
 	fmt.Fprintf(w, "# Simulations\n\n<!-- Made by \"%s\". -->\n\n%s\n", command, strings.TrimSpace(method))
 	fmt.Fprintf(w, "\nThis is the output of `%s`: %d scenarios, %d seed%s, %d million requests simulated\n(the search of the best fixed sizes included) in %.0f minutes on a machine that did other things too.\n",
 		command, len(r.Scenarios), r.Seeds, plural(r.Seeds), r.Requests/1e6, r.ElapsedS/60)

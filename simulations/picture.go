@@ -10,10 +10,14 @@ import (
 // WritePicture writes the README's picture, of the first scenario of a result
 // with series: one file that follows the reader's light or dark theme.
 func WritePicture(out io.Writer, r *Result) error {
-	if len(r.Scenarios) == 0 || len(r.Scenarios[0].Lines) == 0 {
+	var lines []Line
+	if len(r.Scenarios) > 0 {
+		lines = drawable(r.Scenarios[0].Lines)
+	}
+	if len(lines) == 0 {
 		return errors.New("a picture needs a scenario that was run with series")
 	}
-	c, err := timePicture(r.Scenarios[0].Lines, 9*vg.Inch, 5.8*vg.Inch)
+	c, err := timePicture(lines, 9*vg.Inch, 5.8*vg.Inch)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package simulations
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,12 @@ func dress(lines []Line) []drawn {
 		out[i] = drawn{l, s}
 	}
 	return out
+}
+
+// drawable are the lines that have something to draw: a result that was read from a file
+// may have others.
+func drawable(lines []Line) []Line {
+	return slices.DeleteFunc(slices.Clone(lines), func(l Line) bool { return len(l.Series) < 2 })
 }
 
 // timePicture is the arrival rate, the limits and the p99 waits on one time axis.

@@ -59,13 +59,17 @@ const (
 	BarSwaps          = 1.0  // in ten minutes, in steady scenarios
 )
 
+// barRegret is the bar of regret in the scenario.
+func (s *ScenarioResult) barRegret() float64 {
+	if s.HighLoad {
+		return BarRegretHighLoad
+	}
+	return BarRegret
+}
+
 // Misses says which bars an outcome of the scenario misses.
 func (s *ScenarioResult) Misses(o *Outcome) (missed []string) {
-	bar := BarRegret
-	if s.HighLoad {
-		bar = BarRegretHighLoad
-	}
-	if o.Regret > bar {
+	if o.Regret > s.barRegret() {
 		missed = append(missed, "regret")
 	}
 	if o.P99Ratio > BarP99 {

@@ -122,6 +122,7 @@ type job struct {
 type entrant struct {
 	policy string
 	start  int
+	named  bool // the start, with the policy's name
 	runs   []figures
 }
 
@@ -168,7 +169,9 @@ func (j *scenarioRun) run(ctx context.Context) (*ScenarioResult, error) {
 	reference := compare(fmt.Sprintf("fixed-%d", out.BestFixed), 0, best, best, j.length(best))
 	out.Best = reference
 	for _, e := range entrants {
-		out.Outcomes = append(out.Outcomes, compare(e.policy, e.start, e.runs, best, j.length(best)))
+		o := compare(e.policy, e.start, e.runs, best, j.length(best))
+		o.StartNamed = e.named
+		out.Outcomes = append(out.Outcomes, o)
 	}
 	if j.o.Series {
 		return out, j.draw(ctx, out, entrants)
@@ -248,7 +251,7 @@ func (j *scenarioRun) entrants() (in []entrant, left []string, err error) {
 			} else if err != nil {
 				return nil, nil, err
 			}
-			in = append(in, entrant{policy: base, start: n})
+			in = append(in, entrant{policy: base, start: n, named: start != 0})
 		}
 	}
 	return in, left, nil
@@ -272,6 +275,9 @@ func splitStart(name string) (base string, start int, err error) {
 	}
 	if n := policy.Size(base); n > 0 {
 		return "", 0, fmt.Errorf("policy %s: %s begins with %d connections; leave out @%s", name, base, n, at)
+	}
+	if !learns(base) {
+		return "", 0, fmt.Errorf("policy %s: %s is of its own size, wherever it would begin; leave out @%s", name, base, at)
 	}
 	if start, err = strconv.Atoi(at); err != nil || start < 1 {
 		return "", 0, fmt.Errorf("policy %s: %s is no number of connections to begin with", name, at)

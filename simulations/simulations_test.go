@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -219,7 +220,8 @@ func TestNothingMeasuredIsNoPerfectScore(t *testing.T) {
 
 func TestMistakesAndTheEndOfTheContextEndARun(t *testing.T) {
 	s := []*scenario.Scenario{read(t, world)}
-	for policy, want := range map[string]string{"vega": "did you mean vegas?", "auto@x": "no number", "auto@0": "no number"} {
+	for policy, want := range map[string]string{"vega": "did you mean vegas?", "auto@x": "no number", "auto@0": "no number",
+		"pgx@7": "pgx is of its own size, wherever it would begin; leave out @7", "guideline@3": "leave out @3", "auto-4@9": "leave out @9"} {
 		if _, err := Run(context.Background(), Options{Scenarios: s, Policies: []string{policy}}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", policy, err, want)
 		}
@@ -270,6 +272,98 @@ func TestReportsAreCompleteAndNeedNothingElse(t *testing.T) {
 	}
 	if !strings.Contains(md.String(), "| four-cores |") || !strings.Contains(md.String(), "controller.Step") {
 		t.Errorf("the table lacks scenarios or sources:\n%s", md.String())
+	}
+}
+
+// A result may come from a file, and somebody may have cut it.
+func TestALineWithoutPointsIsNotDrawn(t *testing.T) {
+	r := simulate(t, Options{Scenarios: []*scenario.Scenario{read(t, world)}, Policies: []string{"fixed-4", "fixed-9"}, Series: true})
+	s := &r.Scenarios[0]
+	whole := slices.Clone(s.Lines)
+	for name, cut := range map[string]func(){
+		"the first":  func() { s.Lines[0].Series = nil },
+		"the second": func() { s.Lines[1].Series = s.Lines[1].Series[:1] },
+		"all":        func() { s.Lines = []Line{{Name: "fixed-4"}} },
+		"no sizes":   func() { s.Sizes = nil },
+	} {
+		s.Lines = slices.Clone(whole)
+		cut()
+		var page, picture bytes.Buffer
+		if err := WriteHTML(&page, r); err != nil {
+			t.Errorf("%s: the page: %v", name, err)
+		}
+		if err := WritePicture(&picture, r); (err != nil) != (name == "all") {
+			t.Errorf("%s: the picture: %v", name, err)
+		}
+	}
+}
+
+func TestWhereAPolicyBeginsIsMergedUnlessItWasNamed(t *testing.T) {
+	names := func(r *Result) (names []string) {
+		for _, w := range r.Worst() {
+			names = append(names, w.Policy)
+		}
+		return names
+	}
+	// The scenarios' own starts, of which 60 is the one from too many of a small world.
+	theirs := &Result{Scenarios: []ScenarioResult{
+		{Outcomes: []Outcome{{Policy: "aimd", Start: 4}, {Policy: "aimd", Start: 100}}},
+		{Outcomes: []Outcome{{Policy: "aimd", Start: 4}, {Policy: "aimd", Start: 60}}}}}
+	if got := names(theirs); !slices.Equal(got, []string{"aimd@4", "aimd@100"}) {
+		t.Errorf("of the scenarios: %v", got)
+	}
+	big := func(text string) *scenario.Scenario { return read(t, strings.Replace(text, "64", "128", 1)) }
+	mine := simulate(t, Options{Scenarios: []*scenario.Scenario{big(world), big(strings.Replace(world, "720", "300", 1))}, Policies: []string{"aimd@60", "aimd@100"}})
+	if got := names(mine); !slices.Equal(got, []string{"aimd@60", "aimd@100"}) {
+		t.Errorf("named: %v", got)
+	}
+	for _, o := range simulate(t, Options{Scenarios: []*scenario.Scenario{big(world)}, Policies: []string{"aimd"}}).Scenarios[0].Outcomes {
+		if o.StartNamed {
+			t.Errorf("%s@%d counts as named", o.Policy, o.Start)
+		}
+	}
+}
+
+func TestTheDashedLineIsTheBarOfTheScenario(t *testing.T) {
+	for high, want := range map[string]string{"": "dashed: 2 %", "high_load: true\n": "dashed: 5 %"} {
+		r := simulate(t, Options{Scenarios: []*scenario.Scenario{read(t, high+world)}, Policies: []string{"fixed-4"}})
+		var page bytes.Buffer
+		if err := WriteHTML(&page, r); err != nil || strings.Count(page.String(), "dashed: ") != 1 || !strings.Contains(page.String(), want) {
+			t.Errorf("%q: %v, without %q", high, err, want)
+		}
+	}
+}
+
+func TestNumbersHaveNoExponent(t *testing.T) {
+	for x, want := range map[float64]string{0: "0", 0.000001: "0.000001", 0.0012345: "0.00123", 1.5: "1.5", 99.96: "100", 1234567: "1234567"} {
+		if got := significant(x); got != want {
+			t.Errorf("%g: %q instead of %q", x, got, want)
+		}
+	}
+	r := &Result{Seeds: 1, Scenarios: []ScenarioResult{{SLOMs: 1_200_000}}}
+	var text, page bytes.Buffer
+	if err := errors.Join(WriteText(&text, r), WriteHTML(&page, r)); err != nil || !strings.Contains(text.String(), "SLO 1200000 ms") || !strings.Contains(page.String(), "SLO 1200000 ms") {
+		t.Errorf("%v\n%s", err, text.String())
+	}
+}
+
+// The method is read where it is, and in docs.
+func TestTheLinksOfTheMethodLeadSomewhere(t *testing.T) {
+	var md bytes.Buffer
+	if err := WriteMarkdown(&md, &Result{}); err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`\]\(([^):]+)\)`)
+	for folder, text := range map[string]string{".": method, "../docs": md.String()} {
+		found := link.FindAllStringSubmatch(text, -1)
+		for _, to := range found {
+			if _, err := os.Stat(filepath.Join(folder, to[1])); err != nil {
+				t.Errorf("in %s: %v", folder, err)
+			}
+		}
+		if len(found) == 0 {
+			t.Errorf("no links in %s", folder)
+		}
 	}
 }
 

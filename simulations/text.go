@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -56,7 +57,7 @@ func writeScenario(w io.Writer, s *ScenarioResult, seeds int) {
 	if s.DurationS > 0 {
 		length = duration(s.DurationS)
 	}
-	fmt.Fprintf(w, "%s loop, %s, SLO %g ms; best fixed size %d\n", s.Loop, length, s.SLOMs, s.BestFixed)
+	fmt.Fprintf(w, "%s loop, %s, SLO %s ms; best fixed size %d\n", s.Loop, length, digits(s.SLOMs), s.BestFixed)
 	for _, line := range append(s.Trace, s.LeftOut...) {
 		for _, l := range wrap(line, 78) {
 			fmt.Fprintf(w, "  %s\n", l)
@@ -109,8 +110,12 @@ func significant(x float64) string {
 	if x >= 100 {
 		return fmt.Sprintf("%.0f", x)
 	}
-	return fmt.Sprintf("%.3g", x)
+	short, _ := strconv.ParseFloat(fmt.Sprintf("%.3g", x), 64) // it was a number just now
+	return digits(short)
 }
+
+// digits is a number without an exponent.
+func digits(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 
 func ratio(x float64) string {
 	if x >= 100 {
@@ -158,7 +163,7 @@ func (r *Result) Worst() []Worst {
 		for k := range s.Outcomes {
 			o := &s.Outcomes[k]
 			name := label(o.Policy, o.Start)
-			if o.Start == 60 || o.Start == 100 || o.Start == s.Ceiling && s.Ceiling < 4 { // what scenarios begin with beside 4: from too many
+			if !o.StartNamed && (o.Start == 60 || o.Start == 100 || o.Start == s.Ceiling && s.Ceiling < 4) { // what scenarios begin with beside 4: from too many
 				name = o.Policy + "@100"
 			}
 			at, ok := index[name]
