@@ -49,7 +49,7 @@ func (p *plant) ask(r int32) {
 	}
 	if g.queued >= p.cfg.MaxQueued {
 		g.canceled++
-		p.tally.turnedAway(p, q.at)
+		p.tally.turnedAway(q.at)
 		p.sample(Sample{At: time.Duration(p.now), Queued: g.queued, GaveUp: true})
 		p.drop(r, false)
 		return

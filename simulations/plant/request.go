@@ -197,7 +197,7 @@ func (p *plant) requestTimer(r int32) {
 	case asking, opening, stranded:
 		p.giveUp(r)
 	case onIO:
-		p.endIO(r)
+		p.endIO()
 		p.stageDone(r)
 	default:
 		p.look.away(q.state, -1)

@@ -74,19 +74,3 @@ type Interval struct {
 	Limit int `json:"limit"` // at the end
 	Max   int `json:"max"`
 }
-
-// Settled is the earliest time from which the limit has stayed within the
-// tolerance (a share, 0.2 is a fifth) of target, and at least within 1
-// connection of it, to the end of the run; false if it ended elsewhere, or if
-// more moves were made since than Moves keeps.
-func (r *Result) Settled(target int, tolerance float64) (time.Duration, bool) {
-	room := max(1, tolerance*float64(target))
-	at, ok := time.Duration(0), false
-	for i := len(r.Moves) - 1; i >= 0; i-- {
-		if d := float64(r.Moves[i].Limit - target); d > room || d < -room {
-			return at, ok
-		}
-		at, ok = r.Moves[i].At, true
-	}
-	return at, ok && at == 0
-}

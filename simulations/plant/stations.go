@@ -27,8 +27,8 @@ func (p *plant) startIO(r int32) {
 	p.timers.set(handle(ofRequest, r), p.now+int64(q.demand[q.stage]+0.5))
 }
 
-// endIO frees the channel of a request for the next in the queue.
-func (p *plant) endIO(int32) {
+// endIO frees a channel for the next in the queue.
+func (p *plant) endIO() {
 	s := &p.io
 	p.beside(-1)
 	s.busy--

@@ -108,7 +108,7 @@ func (t *tally) gaveUp(at, after int64) {
 	}
 }
 
-func (t *tally) turnedAway(_ *plant, at int64) {
+func (t *tally) turnedAway(at int64) {
 	t.gaveUp(at, 0)
 	if at >= t.from {
 		t.away++

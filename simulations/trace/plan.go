@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strings"
 	"time"
 )
 
@@ -225,6 +224,3 @@ func (p *peeked) peek() (*Event, error) {
 	}
 	return &p.held, nil
 }
-
-// Text is the plan's sentences as one paragraph.
-func (p Plan) Text(h Header) string { return strings.Join(p.Describe(h), " ") }

@@ -367,7 +367,7 @@ func TestEverythingAPlanDoesIsSaid(t *testing.T) {
 		{Plan{}, Header{Kind: Events, ServiceKind: Observed}, []string{"as observed", "Naming the recorded database's cores"}},
 		{Plan{Cores: 4}, Header{Kind: Events, ServiceKind: Observed}, []string{"divided by connections in use / 4 cores"}},
 	} {
-		text := c.plan.Text(c.header)
+		text := strings.Join(c.plan.Describe(c.header), " ")
 		for _, want := range c.want {
 			if !strings.Contains(text, want) {
 				t.Errorf("%+v of %+v says %q, without %q", c.plan, c.header, text, want)

@@ -129,9 +129,6 @@ func (r *Reader) Header() Header { return r.header }
 // Name is what errors call the trace.
 func (r *Reader) Name() string { return r.name }
 
-// Line is the number of the line that was read last.
-func (r *Reader) Line() int64 { return r.line }
-
 // Event reads the next event into e. It returns [io.EOF] at the end; after an
 // error, always the same one.
 func (r *Reader) Event(e *Event) error {
