@@ -81,6 +81,9 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 				return err
 			}
 		}
+		if _, ours := cc.Tracer.(*tracer); !ours { // a hook of the user has put its own there
+			cc.Tracer = newTracer(cc.Tracer, p)
+		}
 		p.guardDial(gen, cc)
 		return nil
 	}

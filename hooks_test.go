@@ -279,3 +279,20 @@ func TestTracersOfTheUserSeeNoReleaseWithoutAnAcquire(t *testing.T) {
 		t.Errorf("the tracer saw %d acquires and %d releases instead of 2 and 2", acquires, releases)
 	}
 }
+
+// A hook that adds a tracer to each connection, as a library for tracing does.
+func TestAHookBeforeTheConnectMaySetTheTracer(t *testing.T) {
+	leakFree(t)
+	c := &tracer{}
+	p := open(t, pgtest.DSN(t), 2, func(cfg *autotune.Config) {
+		cfg.Pool.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error { cc.Tracer = c; return nil }
+	})
+	hold(t, p, 2)()
+	if s := settled(t, p); s.Open != 2 || s.Connects != 2 {
+		t.Errorf("the budget counts %d connections and the ledger %d instead of 2", s.Open, s.Connects)
+	}
+	mustExec(t, p, "select 1")
+	if c.of("connect") != 2 || c.of("query") == 0 {
+		t.Errorf("the tracer of the hook saw %d connects instead of 2, and %d queries", c.of("connect"), c.of("query"))
+	}
+}
