@@ -165,3 +165,38 @@ func TestMinComesBackInOneRound(t *testing.T) {
 	c.Release() // which calls for a round
 	eventually(t, full)
 }
+
+// Who gives up leaves the dial behind, and the dial its place in the ramp.
+func TestDialsThatHangAndWereGivenUpKeepNobodyOut(t *testing.T) {
+	leakFree(t)
+	const atOnce = 4
+	swallowed := make(chan struct{})
+	d := &dials{each: func(n int64) error {
+		if n <= atOnce {
+			<-swallowed
+		}
+		return nil
+	}}
+	p := open(t, pgtest.DSN(t), 5*atOnce, d.hook)
+	defer close(swallowed)
+	impatient, giveUp := context.WithCancel(t.Context())
+	var gone sync.WaitGroup
+	for range atOnce {
+		gone.Go(func() {
+			if err := p.Ping(impatient); !errors.Is(err, context.Canceled) {
+				t.Errorf("a caller whose dial hangs: %v", err)
+			}
+		})
+	}
+	eventually(t, func() string {
+		if n := d.begun.Load(); n < atOnce {
+			return fmt.Sprintf("%d dials begun", n)
+		}
+		return ""
+	})
+	giveUp()
+	gone.Wait()
+	if err := p.Ping(within(t)); err != nil { // nobody else comes: no queue widens the ramp
+		t.Errorf("the network works, and %d connections may be opened: %v", 4*atOnce, err)
+	}
+}

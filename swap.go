@@ -9,6 +9,8 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgautotune/autotune/internal/ramp"
 )
 
 // swap replaces the generation by one of the given template and size: build,
@@ -248,11 +250,23 @@ func (p *Pool) handOver(ctx context.Context, old, next *generation, idle int) in
 // awaitBudget retries an acquire that found the budget used up, each time
 // something came free, until it does not or ctx ends. A connection that is given
 // back is announced a moment before it is idle (see [Pool.released]), and a hook
-// of the user may hold it up further: so it also looks without being told.
+// of the user may hold it up further: so it also looks without being told. Where the ramp
+// alone keeps it out for long, what is being opened hangs, and its callers have given up:
+// nobody need be queued to be let in by the ramp's own clock.
 func (p *Pool) awaitBudget(ctx context.Context, acquire func() error) error {
+	var ramped time.Time // since when the ramp alone keeps it out; zero: it does not
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		free := p.budget.subscribe()
 		err := acquire()
+		switch now := time.Now(); {
+		case !errors.Is(err, errRamp):
+			ramped = time.Time{}
+		case ramped.IsZero():
+			ramped = now
+		case now.Sub(ramped) > ramp.Patience:
+			p.gate.notOpened()
+			ramped = now
+		}
 		if errors.Is(err, errNoBudget) {
 			t := time.NewTimer(pause)
 			select {
