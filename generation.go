@@ -131,11 +131,13 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 // room is the MaxConns of a generation of that size: more than its max, which saves a
 // swap, and with it reconnecting everything, when max grows. Not where it never does,
 // nor where pgxpool itself goes by MaxConns: it opens idle connections that are asked for
-// that far, and lets a hook refuse so many of them.
+// that far, and lets a hook refuse so many of them. Nor with a hook that runs when a
+// connection comes back, whose permit is with the next caller by then: at MaxConns that
+// caller waits inside for the connection; with room beyond, it would have to look for it.
 func (p *Pool) room(template *pgxpool.Config, size Size) int {
 	//lint:ignore SA1019 of users that have not moved on
-	refuses := template.PrepareConn != nil || template.BeforeAcquire != nil
-	if p.cfg.Manual || p.profile.fixedSize || template.MinIdleConns > 0 || refuses {
+	hooked := template.PrepareConn != nil || template.BeforeAcquire != nil || template.AfterRelease != nil
+	if p.cfg.Manual || p.profile.fixedSize || template.MinIdleConns > 0 || hooked {
 		return size.Max
 	}
 	return min(p.cfg.Budget, max(size.Max, p.cfg.Ceiling))
@@ -146,9 +148,8 @@ func (p *Pool) room(template *pgxpool.Config, size Size) int {
 // opens by itself because they are asked for.
 //
 // Callers stay within both by their permits, but for moments in which a connection has no
-// permit: one whose caller gave up while it was dialled, or that is held up by a hook on
-// its way back. pgxpool would let the next caller wait then, and so does who meets
-// errFull.
+// permit: one whose caller gave up while it was dialled, or that is on its way back.
+// pgxpool would let the next caller wait then, and so does who meets errFull.
 func (g *generation) oneMore(own bool, atOnce int64) error {
 	if !g.ready.Load() {
 		return nil

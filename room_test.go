@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,6 +82,7 @@ func TestNoMaxIsGrantedBeyondTheRoom(t *testing.T) {
 		"PrepareConn": func(c *Config) {
 			c.Pool.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { return true, nil }
 		},
+		"AfterRelease": func(c *Config) { c.Pool.AfterRelease = func(*pgx.Conn) bool { return true } },
 	} {
 		p := opened(t, pgtest.DSN(t), func(c *Config) { c.Start, c.Ceiling, c.Manual = 2, 6, false; change(c) })
 		if room := p.routes.Load().current.room; room != 2 {
@@ -152,5 +155,55 @@ func TestADialThatWasGivenUpCountsUntilItEnds(t *testing.T) {
 	}
 	if s := p.Snapshot(); s.Connects != 1 {
 		t.Errorf("%d connections were opened with a max of 1", s.Connects)
+	}
+}
+
+// A connection is on its way back for as long as the hook takes. Who has its permit by
+// then waits for it as in a pgxpool, which is given to the next at once, and does not look
+// for it again and again: side by side, both pools serve alike.
+func TestAReleaseHookCostsNoMoreThanInPgxpool(t *testing.T) {
+	const callers, enough = 4, 100
+	hook := func(*pgx.Conn) bool { time.Sleep(5 * time.Millisecond); return true } // the hook is slow: no wait of the test
+	p := quiet(t, func(c *Config) { c.Start, c.Ceiling, c.Pool.AfterRelease = 1, 8, hook })
+	cfg, err := pgxpool.ParseConfig(pgtest.DSN(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.MaxConns, cfg.AfterRelease = 1, hook
+	plain, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(plain.Close)
+	pools := []interface {
+		Acquire(context.Context) (*pgxpool.Conn, error)
+	}{p, plain}
+	for _, pool := range pools { // its connection opens now
+		c, err := pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Release()
+	}
+	var served [2]atomic.Int64
+	var all sync.WaitGroup
+	for i, pool := range pools {
+		for range callers {
+			all.Go(func() {
+				for served[1].Load() < enough {
+					c, err := pool.Acquire(t.Context())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					served[i].Add(1)
+					c.Release()
+				}
+			})
+		}
+	}
+	all.Wait()
+	if ours, theirs := served[0].Load(), served[1].Load(); 10*ours < 9*theirs {
+		t.Errorf("%d callers were served while a pgxpool served %d", ours, theirs)
 	}
 }
