@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -94,6 +95,36 @@ func TestShortHoldsAtEveryLookAreNotTakenForOneThatLasts(t *testing.T) {
 	}
 	if got, _ := l.totals(s.pool.now()); got.service > time.Second {
 		t.Errorf("%d holds of next to nothing took %s", got.completed, got.service)
+	}
+}
+
+// A look at the books may give a hold its beginning in the moment in which it ends.
+func TestAHoldThatEndsUnderALookCountsOnce(t *testing.T) {
+	s, l, _ := clockwork()
+	over := make(chan struct{})
+	var looks sync.WaitGroup
+	looks.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				l.totals(s.pool.now())
+			}
+		}
+	})
+	holds := int64(0)
+	for end := time.Now().Add(time.Second); time.Now().Before(end); holds++ {
+		s.hold()
+		for range holds % 300 { // so that a look falls into each part of it
+			runtime.KeepAlive(s)
+		}
+		s.giveBack()
+	}
+	close(over)
+	looks.Wait()
+	if got, _ := l.totals(s.pool.now()); got.completed != holds {
+		t.Errorf("%d completions of %d holds", got.completed, holds)
 	}
 }
 

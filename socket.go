@@ -65,7 +65,7 @@ const (
 	shortEvery = 8
 )
 
-// Holds that are not measured are counted in acquiredAt, so that a single store
+// Holds that are not measured are counted in acquiredAt, so that a single write
 // does for them and no reader of the counters misses one: −2n−1 while the n+1st
 // lasts, −2n after n of them. The next measured hold takes them over.
 
@@ -115,6 +115,12 @@ func (s *socket) hold() {
 // connections that the pool itself held, while warming.
 func (s *socket) giveBack() bool {
 	at := s.acquiredAt.Load()
+	if at < 0 && at > aside && at&1 != 0 {
+		if s.acquiredAt.CompareAndSwap(at, at-1) {
+			return true
+		}
+		at = s.acquiredAt.Load() // a look has just given it its beginning, see stamp
+	}
 	switch {
 	case at > 0:
 		now := s.pool.now()
@@ -139,9 +145,6 @@ func (s *socket) giveBack() bool {
 		return true
 	case at <= aside:
 		s.acquiredAt.Store(at - aside + 1)
-		return true
-	case at&1 != 0:
-		s.acquiredAt.Store(at - 1)
 		return true
 	}
 	return false
