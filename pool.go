@@ -131,12 +131,14 @@ func (p *Pool) acquireTracer() pgxpool.AcquireTracer {
 }
 
 // traced shows the user's tracer a whole acquire, queueing included, which a tracer
-// inside the pool underneath would not see.
+// inside the pool underneath would not see. It shows the end of one that panics too.
 func (p *Pool) traced(ctx context.Context, t pgxpool.AcquireTracer, acquire func(context.Context) (*pgx.Conn, error)) error {
 	pool := p.routes.Load().current.pool
 	ctx = t.TraceAcquireStart(ctx, pool, pgxpool.TraceAcquireStartData{})
-	conn, err := acquire(ctx)
-	t.TraceAcquireEnd(ctx, pool, pgxpool.TraceAcquireEndData{Conn: conn, Err: err})
+	var conn *pgx.Conn
+	var err error
+	defer func() { t.TraceAcquireEnd(ctx, pool, pgxpool.TraceAcquireEndData{Conn: conn, Err: err}) }()
+	conn, err = acquire(ctx)
 	return err
 }
 

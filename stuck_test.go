@@ -138,6 +138,39 @@ func TestAPanicInAnAcquireCostsNoPermitAndNoSwap(t *testing.T) {
 	}
 }
 
+// spans is a tracer of acquires alone, which takes any context.
+type spans struct {
+	*tracer
+	began, ended int
+}
+
+func (s *spans) TraceAcquireStart(ctx context.Context, _ *pgxpool.Pool, _ pgxpool.TraceAcquireStartData) context.Context {
+	s.began++
+	return ctx
+}
+func (s *spans) TraceAcquireEnd(context.Context, *pgxpool.Pool, pgxpool.TraceAcquireEndData) {
+	s.ended++
+}
+
+// What began has to end, or whoever draws the spans waits for good.
+func TestTracersOfTheUserSeeTheEndOfAnAcquireThatPanics(t *testing.T) {
+	leakFree(t)
+	s := &spans{tracer: &tracer{}}
+	p := open(t, pgtest.DSN(t), 1, func(c *autotune.Config) { c.Pool.ConnConfig.Tracer = s })
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		//lint:ignore SA1012 what a caller may do
+		_, _ = p.Acquire(nil)
+	}()
+	if s.began != 1 || s.ended != 1 {
+		t.Errorf("the tracer saw %d acquires begin and %d end instead of 1 and 1", s.began, s.ended)
+	}
+}
+
 // A goodbye that hangs holds up its own connection, and nobody else.
 func TestABeforeCloseThatHangsStopsNoSwapForLong(t *testing.T) {
 	leakFree(t)
