@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgautotune/autotune/internal/await"
+	"github.com/pgautotune/autotune/internal/controller"
 	"github.com/pgautotune/autotune/internal/pgtest"
 )
 
@@ -184,6 +185,38 @@ func TestTheLogOfTheStartHasNoPassword(t *testing.T) {
 	p.Close() // nobody writes any more
 	if text := said.String(); strings.Contains(text, "34secret") || !strings.Contains(text, "pool started") {
 		t.Errorf("the log says %q", text)
+	}
+}
+
+// Nor has what is said when the server does not answer: pgx names the database.
+func TestWhatIsSaidOfAServerThatDoesNotAnswerHasNoPassword(t *testing.T) {
+	const dsn = "postgres://127.0.0.1:1/34secret@h/db?pool_max_conns=2"
+	var said strings.Builder
+	live := opened(t, dsn, func(c *Config) {
+		c.Manual, c.Interval, c.Logger = false, time.Minute, slog.New(slog.DiscardHandler)
+	})
+	h := live.Health(t.Context())
+	fmt.Fprintln(&said, h.Reasons)
+
+	p := opened(t, dsn, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&said, nil)) })
+	_, err := p.tuner.telemetry.now(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "34secret") {
+		t.Fatalf("the error is %v; the test proves nothing", err)
+	}
+	blind := Decision{Action: controller.Freeze}
+	p.tuner.explain(Observation{}, blind, err)
+	p.tuner.blind = false
+	p.tuner.explain(Observation{}, blind, nil) // before the first answer
+	p.tuner.act(t.Context(), Observation{Gauges: controller.Gauges{Limit: 2, Max: 2}}, Decision{Action: controller.Shrink, Swap: true, Max: 1, Limit: 1})
+	p.Close() // nobody writes any more
+	text := said.String()
+	for _, event := range []string{"does not answer", "controller frozen", "resize failed"} {
+		if !strings.Contains(text, event) {
+			t.Errorf("nothing is said of %q", event)
+		}
+	}
+	if strings.Contains(text, "34secret") {
+		t.Errorf("a part of the password in %q", text)
 	}
 }
 

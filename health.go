@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pgautotune/autotune/internal/redact"
 	"github.com/pgautotune/autotune/internal/sizing"
 )
 
@@ -116,7 +117,7 @@ func (p *Pool) Health(ctx context.Context) Health {
 	}
 	activity, err := p.tuner.telemetry.now(ctx)
 	if err != nil {
-		worse(Critical, "the server does not answer the controller: %v", err)
+		worse(Critical, "the server does not answer the controller: %s", redact.Error(err))
 		return h
 	}
 	h.ResponseTime = activity.RoundTrip

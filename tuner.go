@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pgautotune/autotune/internal/controller"
+	"github.com/pgautotune/autotune/internal/redact"
 	"github.com/pgautotune/autotune/internal/sizing"
 )
 
@@ -214,7 +215,7 @@ func (t *tuner) act(ctx context.Context, obs Observation, d Decision) {
 		}
 		t.swapPause = min(max(time.Second, 2*t.swapPause), time.Minute)
 		t.swapRetry = time.Now().Add(t.swapPause)
-		p.log.Warn("resize failed, pool unchanged", "max", d.Max, "min", d.Min, "error", err, "retry_in", t.swapPause)
+		p.log.Warn("resize failed, pool unchanged", "max", d.Max, "min", d.Min, "error", redact.Error(err), "retry_in", t.swapPause)
 	}
 	if limit := min(d.Limit, size.Max); limit != int(p.gate.limit.Load()) {
 		p.gate.setLimit(limit)
@@ -224,6 +225,10 @@ func (t *tuner) act(ctx context.Context, obs Observation, d Decision) {
 // explain logs a decision with the numbers behind it.
 func (t *tuner) explain(obs Observation, d Decision, sightErr error) {
 	log := t.pool.log.Debug
+	blind := "none" // what keeps the server out of sight
+	if sightErr != nil {
+		blind = redact.Error(sightErr)
+	}
 	if d.Swap {
 		log = t.pool.log.Info
 	}
@@ -235,7 +240,7 @@ func (t *tuner) explain(obs Observation, d Decision, sightErr error) {
 	case controller.Freeze:
 		if !t.blind {
 			t.blind = true
-			t.pool.log.Warn("controller frozen", "reason", d.Reason, "limit", obs.Gauges.Limit, "max", obs.Gauges.Max, "error", sightErr)
+			t.pool.log.Warn("controller frozen", "reason", d.Reason, "limit", obs.Gauges.Limit, "max", obs.Gauges.Max, "error", blind)
 			return
 		}
 	}

@@ -3,11 +3,13 @@ package dashboard
 import (
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/controller"
 	"github.com/pgautotune/autotune/internal/model"
@@ -86,6 +88,20 @@ func TestTimesAreReadable(t *testing.T) {
 	for d, want := range map[time.Duration]string{time.Second: "1s", time.Minute: "1m", 30 * time.Minute: "30m", time.Hour: "1h", 20 * time.Second: "20s", 10 * time.Minute: "10m", time.Hour + time.Second: "1h0m1s"} {
 		if got := span(d); got != want {
 			t.Errorf("%d: %q instead of %q", d, got, want)
+		}
+	}
+}
+
+// pgx takes what follows an unescaped / or ? in a password for something else.
+func TestTheSettingsShowNoPartOfAPassword(t *testing.T) {
+	for _, dsn := range []string{"postgres://me:5432/s3cretTail@h/db", "postgres://me:5432?s3cretTail@h/db=x"} {
+		cfg, err := pgx.ParseConfig(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := fmt.Sprint(connectionRows(cfg))
+		if strings.Contains(rows, "s3cretTail") || !strings.Contains(rows, "5432") {
+			t.Errorf("of %s are shown %s", dsn, rows)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/pgautotune/autotune"
+	"github.com/pgautotune/autotune/internal/redact"
 )
 
 // settingsGroup is a part of the configuration.
@@ -84,7 +85,7 @@ func connectionRows(c *pgx.ConnConfig) []fact {
 	rows := []fact{
 		{"host", c.Host},
 		{"port", strconv.Itoa(int(c.Port))},
-		{"database", c.Database},
+		{"database", redact.Database(c.Database)},
 		{"user", c.User},
 		{"password", pick(c.Password != "", "set, not shown", "none in the configuration")},
 		{"TLS", encryption(c.TLSConfig)},
@@ -107,7 +108,7 @@ func connectionRows(c *pgx.ConnConfig) []fact {
 		if slices.Contains(shownParameters, name) {
 			value = c.RuntimeParams[name]
 		}
-		rows = append(rows, fact{name, value})
+		rows = append(rows, fact{redact.Database(name), value}) // what follows an unescaped ? in a password is one too
 	}
 	return rows
 }
