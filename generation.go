@@ -269,7 +269,7 @@ func (p *Pool) closeGeneration(gen *generation) {
 	p.background.Go(func() {
 		select {
 		case <-gen.left:
-		case <-p.closing: // who still connects is turned away, as by pgxpool
+		case <-p.life.Done(): // who still connects is turned away, as by pgxpool
 		}
 		gen.pool.Close()
 		p.forgetGeneration(gen)

@@ -67,7 +67,8 @@ type Pool struct {
 
 	tuner      *tuner
 	closeOnce  sync.Once
-	closing    chan struct{}  // closed by Close
+	life       context.Context // ends with Close
+	end        context.CancelFunc
 	background sync.WaitGroup // generations being closed
 }
 
@@ -89,7 +90,8 @@ func NewWithConfig(ctx context.Context, config *Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg, profile: settings, log: cfg.Logger, epoch: time.Now(), swapping: newTurn(), closing: make(chan struct{})}
+	p := &Pool{cfg: cfg, profile: settings, log: cfg.Logger, epoch: time.Now(), swapping: newTurn()}
+	p.life, p.end = context.WithCancel(context.Background())
 	p.gate = newGate(settings.start.Max, p.now)
 	p.budget = &budget{size: cfg.Budget}
 	p.template.Store(settings.template)
@@ -217,12 +219,13 @@ func (p *Pool) queued() {
 func (p *Pool) closed() bool { return p.gate.limit.Load() < 0 }
 
 // Close closes all connections in the pool and rejects future acquires. It
-// blocks until all connections are returned and closed, and ends the tuner.
+// blocks until all connections are returned and closed. The tuner ends, and a Resize or
+// Reconfigure under way.
 func (p *Pool) Close() {
 	p.closeOnce.Do(func() {
 		p.tuner.cancel()
 		p.gate.close()
-		close(p.closing)
+		p.end()        // and with it a swap under way
 		p.tuner.stop() // may take as long as a hook of the user that it is in
 		_ = p.swapping.take(context.Background())
 		defer p.swapping.give()

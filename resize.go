@@ -78,8 +78,16 @@ func (t turn) take(ctx context.Context) error {
 
 func (t turn) give() { <-t }
 
-// swapTo swaps to what change makes of the present template and size.
-func (p *Pool) swapTo(ctx context.Context, change func(*pgxpool.Config, Size) (*pgxpool.Config, Size, error)) error {
+// swapTo swaps to what change makes of the present template and size. Close ends it.
+func (p *Pool) swapTo(ctx context.Context, change func(*pgxpool.Config, Size) (*pgxpool.Config, Size, error)) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.life, cancel)()
+	defer func() {
+		if err != nil && p.closed() {
+			err = errClosed // whatever it was about to wait for
+		}
+	}()
 	if err := p.swapping.take(ctx); err != nil {
 		return fmt.Errorf("autotune: another resize is under way: %w", err)
 	}

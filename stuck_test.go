@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -253,5 +254,38 @@ func TestCloseDoesNotWaitForADialThatHangs(t *testing.T) {
 	closes(t, p)
 	if err := <-turned; err == nil {
 		t.Error("a server that is not there answered")
+	}
+}
+
+// Nor for a resize under way, which may take as long as SwapTimeout, nor for who queues
+// behind it.
+func TestCloseEndsAResize(t *testing.T) {
+	leakFree(t)
+	var dialling atomic.Bool
+	p := open(t, pgtest.DSN(t), 2, func(c *autotune.Config) { c.Budget, c.SwapTimeout = 4, 3*patience })
+	hold(t, p, 1)()
+	resized := make(chan error, 2)
+	go func() {
+		resized <- p.Reconfigure(context.Background(), func(c *pgxpool.Config) error {
+			c.ConnConfig.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				dialling.Store(true)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return nil
+		})
+	}()
+	eventually(t, func() string {
+		if !dialling.Load() {
+			return "nobody dials"
+		}
+		return ""
+	})
+	go func() { resized <- p.Resize(context.Background(), autotune.Size{Max: 1}) }()
+	closes(t, p)
+	for range 2 {
+		if err := <-resized; err == nil || !strings.Contains(err.Error(), "the pool is closed") {
+			t.Errorf("a resize of a pool that was closed meanwhile: %v", err)
+		}
 	}
 }
