@@ -62,10 +62,10 @@ func (p *Pool) notConnected(ctx context.Context) {
 // budget is used up for a moment (repeated whenever something comes free), or
 // the server cannot be reached or does not accept connections just now (repeated
 // with exponential backoff for at most ConnectRetry), or the generation it was
-// tried in has been replaced meanwhile, with its password perhaps (repeated in
-// the new one). The caller holds a permit; gen is where the first try failed.
+// tried in has been replaced meanwhile, with its password or its host perhaps
+// (repeated in the new one). The caller holds a permit; gen is where the first try failed.
 func (p *Pool) connectAgain(ctx context.Context, gen *generation, err error, acquire func(*generation) error) error {
-	if ctx.Err() == nil && !errors.Is(err, errNoBudget) && !errors.Is(err, errRetired) {
+	if ctx.Err() == nil && !errors.Is(err, errNoBudget) && !gen.retired.Load() {
 		p.gate.notOpened()
 	}
 	p.retrying.Add(1)

@@ -34,7 +34,7 @@ type generation struct {
 	minIdle int         // MinIdleConns of pool
 
 	// inflight counts the callers inside pool.Acquire. A generation is closed
-	// only when it is 0, because Close makes a running Acquire fail.
+	// only when it is 0, because Close makes a running Acquire fail; see closeGeneration.
 	inflight atomic.Int64
 	hijacked int64 // guarded by Pool.hijackMu: connections known to have left the pool for good
 
@@ -259,7 +259,11 @@ func (g *generation) leave() {
 // background, which takes as long as its callers hold its connections. Its idle ones
 // close at once: one caller that hangs while it connects must not keep them, and
 // their part of the budget, from the generation that follows.
-func (p *Pool) closeGeneration(gen *generation) {
+//
+// Who connects there still is waited for, because what is dialled can be used; unless the
+// generation that follows has another configuration: then the dial may be to a host that
+// is dead, and whoever waits for it is sent to the one named instead, see connectAgain.
+func (p *Pool) closeGeneration(gen *generation, another bool) {
 	gen.retired.Store(true)
 	gen.end()
 	if gen.inflight.Load() == 0 {
@@ -267,9 +271,11 @@ func (p *Pool) closeGeneration(gen *generation) {
 	}
 	gen.pool.Reset()
 	p.background.Go(func() {
-		select {
-		case <-gen.left:
-		case <-p.life.Done(): // who still connects is turned away, as by pgxpool
+		if !another {
+			select {
+			case <-gen.left:
+			case <-p.life.Done(): // who still connects is turned away, as by pgxpool
+			}
 		}
 		gen.pool.Close()
 		p.forgetGeneration(gen)

@@ -89,6 +89,90 @@ func TestReconfigureLeavesAServerThatHasGoneSilent(t *testing.T) {
 	}
 }
 
+// Who dials the host that was left goes to the one that was named instead, at once and not
+// when the connect times out, whether the host swallows the dial or answers and says nothing.
+func TestReconfigureTakesAlongWhoStillDials(t *testing.T) {
+	for name, dead := range map[string]func(context.Context) (net.Conn, error){
+		"swallowed": func(ctx context.Context) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+		"silent": func(context.Context) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			t.Cleanup(func() { _ = theirs.Close() })
+			return ours, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			leakFree(t)
+			const callers = 2
+			var dials atomic.Int64
+			p := open(t, pgtest.DSN(t), callers, func(c *autotune.Config) {
+				c.Budget, c.Pool.ConnConfig.ConnectTimeout = callers+1, time.Hour
+				c.Pool.ConnConfig.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+					dials.Add(1)
+					return dead(ctx)
+				}
+			})
+			served, wait := crowd(t, p, callers)
+			eventually(t, func() string {
+				if n := dials.Load(); n < callers {
+					return fmt.Sprintf("%d callers dial", n)
+				}
+				return ""
+			})
+			if err := p.Reconfigure(within(t), func(c *pgxpool.Config) error {
+				c.ConnConfig.DialFunc = (&net.Dialer{}).DialContext
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, func() string {
+				if n := served.Load(); n < callers {
+					return fmt.Sprintf("%d of the callers that dialled are served", n)
+				}
+				return ""
+			})
+			none(t, wait())
+			settled(t, p)
+		})
+	}
+}
+
+// A swap of size alone leads to the same host: what is dialled by then is used.
+func TestAResizeThrowsNoDialAway(t *testing.T) {
+	leakFree(t)
+	answer := make(chan struct{})
+	var dials atomic.Int64
+	p := open(t, pgtest.DSN(t), 3, func(c *autotune.Config) {
+		dial := c.Pool.ConnConfig.DialFunc
+		c.Pool.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if dials.Add(1) == 1 {
+				select {
+				case <-answer:
+				case <-ctx.Done():
+				}
+			}
+			return dial(ctx, network, address)
+		}
+	})
+	_, wait := crowd(t, p, 1)
+	eventually(t, func() string {
+		if dials.Load() == 0 {
+			return "nobody dials"
+		}
+		return ""
+	})
+	if err := p.Resize(within(t), autotune.Size{Max: 2}); err != nil {
+		t.Fatal(err)
+	}
+	close(answer)
+	none(t, wait())
+	if n := dials.Load(); n != 2 {
+		t.Errorf("%d dials instead of one of the caller and one of the resize", n)
+	}
+}
+
 func TestAConnectionWithoutDeadlinesDoesNotKeepItsTokenForEver(t *testing.T) {
 	leakFree(t)
 	var silent atomic.Bool

@@ -229,7 +229,7 @@ func (p *Pool) Close() {
 		p.tuner.stop() // may take as long as a hook of the user that it is in
 		_ = p.swapping.take(context.Background())
 		defer p.swapping.give()
-		p.closeGeneration(p.routes.Load().current)
+		p.closeGeneration(p.routes.Load().current, false)
 	})
 	p.background.Wait()
 	p.budget.closing.Wait()

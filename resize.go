@@ -37,7 +37,8 @@ func (p *Pool) checkSize(size Size) error {
 
 // Reconfigure changes the configuration beneath the callers: a rotated password,
 // another host, a new statement_timeout. f gets a copy with the present MaxConns
-// and MinConns. If f or the first connection fails, the pool stays as it was.
+// and MinConns. If f or the first connection fails, the pool stays as it was. Callers that
+// are still dialling then dial anew, as the changed configuration says.
 func (p *Pool) Reconfigure(ctx context.Context, f func(*pgxpool.Config) error) error {
 	err := p.swapTo(ctx, func(template *pgxpool.Config, size Size) (*pgxpool.Config, Size, error) {
 		next := template.Copy()

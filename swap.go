@@ -33,7 +33,7 @@ func (p *Pool) swap(ctx context.Context, template *pgxpool.Config, size Size, li
 		return err
 	}
 	if err := p.check(ctx, next); err != nil {
-		p.closeGeneration(next)
+		p.closeGeneration(next, false)
 		return fmt.Errorf("autotune: the new generation was not published, the pool stays as it was (max %d, min %d): %w", old.size().Max, old.min, err)
 	}
 
@@ -51,8 +51,8 @@ func (p *Pool) swap(ctx context.Context, template *pgxpool.Config, size Size, li
 	}
 	moved := p.handOver(ctx, old, next, int(template.MinIdleConns))
 	p.routes.Store(&routes{current: next})
-	p.template.Store(template)
-	p.drain(old)
+	another := p.template.Swap(template) != template
+	p.drain(old, another)
 	p.swaps.Add(1)
 	p.swapNanos.Add(int64(time.Since(start)))
 	p.log.Info("pool resized", "generation", next.id,
@@ -285,8 +285,9 @@ func (p *Pool) awaitBudget(ctx context.Context, acquire func() error) error {
 }
 
 // drain retires a generation that is no longer published: its idle connections
-// close now, those in use when their callers give them back.
-func (p *Pool) drain(old *generation) {
+// close now, those in use when their callers give them back. another is whether the
+// configuration has changed.
+func (p *Pool) drain(old *generation, another bool) {
 	p.draining = old
-	p.closeGeneration(old)
+	p.closeGeneration(old, another)
 }
