@@ -138,7 +138,11 @@ func TestAResizeWaitsForAnotherOnlyAsLongAsItsContextAllows(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	err := p.Resize(ctx, Size{Max: 1})
+	during := p.Snapshot().Resizing
 	p.swapping.give()
+	if after := p.Snapshot().Resizing; !during || after {
+		t.Errorf("a snapshot says that a resize is under way: %t while one was, %t afterwards", during, after)
+	}
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another resize") {
 		t.Errorf("%v", err)
 	}

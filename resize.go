@@ -79,6 +79,8 @@ func (t turn) take(ctx context.Context) error {
 
 func (t turn) give() { <-t }
 
+func (t turn) taken() bool { return len(t) > 0 }
+
 // swapTo swaps to what change makes of the present template and size. Close ends it.
 func (p *Pool) swapTo(ctx context.Context, change func(*pgxpool.Config, Size) (*pgxpool.Config, Size, error)) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -172,6 +174,7 @@ type Snapshot struct {
 	Interval    time.Duration // between two looks
 	Manual      bool          // the controller is off
 	Frozen      bool
+	Resizing    bool // a resize is under way, and the controller waits for it
 }
 
 // Snapshot reads the pool. It costs microseconds and never waits for callers.
@@ -193,7 +196,7 @@ func (p *Pool) Snapshot() Snapshot {
 		Waits:    Histogram{counts: g.stat.waits, Sum: g.grantedWait()},
 		Services: Histogram{counts: p.ledger.services(), Sum: t.service},
 		Sight:    p.tuner.telemetry.sight(), Interval: p.cfg.Interval, Manual: p.cfg.Manual,
-		Frozen: p.tuner.frozen.Load(),
+		Frozen: p.tuner.frozen.Load(), Resizing: p.swapping.taken(),
 	}
 	letIn := t.granted() + f.failed + f.canceledLate
 	s.Waits.counts[0] += max(0, letIn-g.stat.waits.total())

@@ -8,7 +8,7 @@
 //
 //	/           the page: rates, connections, times, capacity curve, decisions, health, configuration
 //	/events     what the page shows, as server-sent events
-//	/healthz    200 while the controller's loop runs, else 503 and why
+//	/healthz    200 while the controller's loop runs or waits for a resize, else 503 and why
 //	/readyz     200 while the database answers (with Manual: while the pool is open), else 503 and why
 //	/metrics    whatever [Options.Metrics] is
 //

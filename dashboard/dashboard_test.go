@@ -71,16 +71,21 @@ func TestHealthzIsGoodWhileTheLoopStepped(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		age  time.Duration // since the last look; 0: there was none
+		snap autotune.Snapshot
 		code int
 		says string
 	}{
-		{"just now", time.Millisecond, 200, "ok"},
-		{"four intervals ago", 8 * time.Second, 200, "ok"},
-		{"more than five intervals ago", 10*time.Second + time.Millisecond, 503, "its loop is stalled"},
-		{"never", 0, 503, "has not looked yet"},
+		{"just now", time.Millisecond, autotune.Snapshot{Limit: 4}, 200, "ok"},
+		{"four intervals ago", 8 * time.Second, autotune.Snapshot{Limit: 4}, 200, "ok"},
+		{"more than five intervals ago", 10*time.Second + time.Millisecond, autotune.Snapshot{Limit: 4}, 503, "its loop is stalled"},
+		{"never", 0, autotune.Snapshot{Limit: 4}, 503, "has not looked yet"},
+		{"before a resize that takes long", time.Minute, autotune.Snapshot{Limit: 4, Resizing: true}, 200, "a resize is under way"},
+		{"never, because of one", 0, autotune.Snapshot{Limit: 4, Resizing: true}, 200, "a resize is under way"},
+		{"just now, and the pool is closed", time.Millisecond, autotune.Snapshot{}, 503, "the pool is closed"},
+		{"long ago, and the pool is closed", time.Minute, autotune.Snapshot{Resizing: true}, 503, "the pool is closed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := &scripted{snap: autotune.Snapshot{Limit: 4}}
+			s := &scripted{snap: c.snap}
 			if c.age > 0 {
 				s.snap.LookedAt = time.Now().Add(-c.age)
 			}
@@ -151,8 +156,10 @@ func TestOnRealPoolsTheProbesSayWhatIs(t *testing.T) {
 		})
 	}
 	on.Close()
-	if got := get(t, h, "/readyz"); got.Code != 503 || !strings.Contains(got.Body.String(), "closed") {
-		t.Errorf("closed: %d %s", got.Code, got.Body)
+	for _, target := range []string{"/healthz", "/readyz"} {
+		if got := get(t, h, target); got.Code != 503 || !strings.Contains(got.Body.String(), "closed") {
+			t.Errorf("closed, %s: %d %s", target, got.Code, got.Body)
+		}
 	}
 }
 

@@ -129,14 +129,23 @@ func (h *Handler) off() bool {
 	return s != nil && s.Manual
 }
 
-// alive tells whether the controller's loop runs.
+// closed is the answer about a pool that is closed.
+var closed = answerText{false, "the pool is closed"}
+
+// alive tells whether the controller's loop runs, or waits for a resize, which may take
+// several seconds where the server is slow, and longer while its callers hold on to theirs.
 func (h *Handler) alive(now time.Time) answerText {
+	snap := h.source.Snapshot()
+	if snap.Limit == 0 {
+		return closed
+	}
 	if h.off() {
 		return answerText{true, "ok: the controller is switched off, the pool works without it"}
 	}
-	snap := h.source.Snapshot()
 	most := loopsMissed * h.options.Interval
 	switch age := now.Sub(snap.LookedAt); {
+	case snap.Resizing && age > most: // or it has not looked yet
+		return answerText{true, "ok: a resize is under way"}
 	case snap.LookedAt.IsZero():
 		return answerText{false, "the controller has not looked yet"}
 	case age > most:
@@ -149,7 +158,7 @@ func (h *Handler) alive(now time.Time) answerText {
 // ready tells whether the pool is open and the server answers.
 func (h *Handler) ready(ctx context.Context) answerText {
 	if h.source.Snapshot().Limit == 0 {
-		return answerText{false, "the pool is closed"}
+		return closed
 	}
 	if h.off() {
 		return answerText{true, "ok: the pool is open; whether the server answers is unknown, because the controller that would ask it is switched off"}
