@@ -3,6 +3,7 @@ package autotune
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"time"
@@ -23,7 +24,7 @@ func (p *Pool) connect(ctx context.Context, waited time.Duration) (*pgxpool.Conn
 	gen := p.enter()
 	conn, err := gen.acquire(ctx)
 	if err != nil {
-		if err = p.connectAgain(ctx, gen, err, func(gen *generation) (err error) {
+		if err = p.connectAgain(ctx, gen, err, func(ctx context.Context, gen *generation) (err error) {
 			conn, err = gen.pool.Acquire(ctx)
 			return err
 		}); err != nil {
@@ -64,16 +65,25 @@ func (p *Pool) notConnected(ctx context.Context) {
 // with exponential backoff for at most ConnectRetry), or the generation it was
 // tried in has been replaced meanwhile, with its password or its host perhaps
 // (repeated in the new one). The caller holds a permit; gen is where the first try failed.
-func (p *Pool) connectAgain(ctx context.Context, gen *generation, err error, acquire func(*generation) error) error {
+func (p *Pool) connectAgain(ctx context.Context, gen *generation, err error, acquire func(context.Context, *generation) error) error {
 	if ctx.Err() == nil && !errors.Is(err, errNoBudget) && !gen.retired.Load() {
 		p.gate.notOpened()
 	}
 	p.retrying.Add(1)
 	defer p.retrying.Add(-1)
+	var turned turnedDown
+	tried := ctx
+	if refuses(p.template.Load()) {
+		tried = context.WithValue(ctx, turnedDownKey{}, &turned)
+	}
 	within := func() error { // where it counts as inside the generation
 		p.retrying.Add(-1)
 		defer p.retrying.Add(1)
-		return gen.use(acquire)
+		err := gen.use(func(gen *generation) error { return acquire(tried, gen) })
+		if most := gen.size().Max; errors.Is(err, errNoBudget) && int(turned) > most {
+			return fmt.Errorf("autotune: %d connections were turned down for one caller, of a pool of %d; likely bug in PrepareConn or BeforeAcquire hook", turned, most)
+		}
+		return err
 	}
 	again := func() error {
 		gen = p.enter()
@@ -120,6 +130,27 @@ func (p *Pool) connectAgain(ctx context.Context, gen *generation, err error, acq
 		}
 	}
 	return nil
+}
+
+// turnedDown counts the connections that a hook of the user turns down in one acquire that
+// is repeated. pgxpool gives up after as many as it may have, and one more; but where each
+// of them has the budget's last token, it gets to try one at a time.
+type turnedDown int
+
+type turnedDownKey struct{}
+
+// refuses tells whether a hook may turn connections down when a caller would get them.
+func refuses(template *pgxpool.Config) bool {
+	//lint:ignore SA1019 of users that have not moved on
+	return template.PrepareConn != nil || template.BeforeAcquire != nil
+}
+
+// noteTurnedDown counts one, if the acquire counts them. pgxpool calls the hook in the
+// goroutine of the caller.
+func noteTurnedDown(ctx context.Context) {
+	if n, ok := ctx.Value(turnedDownKey{}).(*turnedDown); ok {
+		*n++
+	}
 }
 
 // maxRefusals is how often an acquire whose dial was refused for good (a password

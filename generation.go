@@ -135,8 +135,7 @@ func (p *Pool) build(template *pgxpool.Config, size Size) (*generation, error) {
 // connection comes back, whose permit is with the next caller by then: at MaxConns that
 // caller waits inside for the connection; with room beyond, it would have to look for it.
 func (p *Pool) room(template *pgxpool.Config, size Size) int {
-	//lint:ignore SA1019 of users that have not moved on
-	hooked := template.PrepareConn != nil || template.BeforeAcquire != nil || template.AfterRelease != nil
+	hooked := refuses(template) || template.AfterRelease != nil
 	if p.cfg.Manual || p.profile.fixedSize || template.MinIdleConns > 0 || hooked {
 		return size.Max
 	}

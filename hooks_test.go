@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,6 +125,46 @@ func TestAHookThatTurnsAConnectionDownGetsItReplaced(t *testing.T) {
 	}
 	if s := settled(t, p); s.Failed != 1 {
 		t.Errorf("%d acquires failed, not 1", s.Failed)
+	}
+}
+
+// pgxpool tries as often as it has connections, and once more; so does who waits for the
+// budget between two tries.
+func TestAHookThatTurnsEveryConnectionDownEndsTheAcquire(t *testing.T) {
+	for name, hook := range map[string]func(*pgxpool.Config, func() bool){
+		"PrepareConn": func(c *pgxpool.Config, good func() bool) {
+			c.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) { return good(), nil }
+		},
+		"BeforeAcquire": func(c *pgxpool.Config, good func() bool) {
+			//lint:ignore SA1019 of users that have not moved on
+			c.BeforeAcquire = func(context.Context, *pgx.Conn) bool { return good() }
+		},
+	} {
+		for _, size := range []int{1, 2, 4} {
+			t.Run(fmt.Sprintf("%s of %d", name, size), func(t *testing.T) {
+				leakFree(t)
+				var tried atomic.Int64
+				var mended atomic.Bool
+				p := open(t, pgtest.DSN(t), size, func(c *autotune.Config) {
+					hook(c.Pool, func() bool { tried.Add(1); return mended.Load() })
+				})
+				db := autotune.OpenDB(p)
+				defer db.Close()
+				for way, acquire := range map[string]func(context.Context) error{"Ping": p.Ping, "database/sql": db.PingContext} {
+					before := tried.Load()
+					err := acquire(within(t))
+					if err == nil || !strings.Contains(err.Error(), "likely bug in PrepareConn") {
+						t.Errorf("%s: %v", way, err)
+					}
+					if n := tried.Load() - before; n < int64(size)+1 || n > 3*int64(size+1) {
+						t.Errorf("%s: %d connections were opened and turned down, of a pool of %d", way, n, size)
+					}
+				}
+				mended.Store(true)
+				hold(t, p, size)()
+				settled(t, p)
+			})
+		}
 	}
 }
 

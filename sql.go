@@ -56,14 +56,14 @@ func (c connector) connect(ctx context.Context) (driver.Conn, error) {
 		return nil, p.timedOut(parent, ctx, err)
 	}
 	var conn driver.Conn
-	acquire := func(gen *generation) (err error) {
+	acquire := func(ctx context.Context, gen *generation) (err error) {
 		conn, err = stdlib.GetPoolConnector(gen.pool, c.opts...).Connect(ctx)
 		return err
 	}
 	ended := false
 	defer p.unlessEnded(&ended)
 	gen := p.enter()
-	err = gen.use(acquire)
+	err = gen.use(func(gen *generation) error { return acquire(ctx, gen) })
 	if err != nil {
 		err = p.connectAgain(ctx, gen, err, acquire)
 	}

@@ -197,7 +197,11 @@ func forCallersOnly(cfg *pgxpool.Config) {
 			if own(ctx) {
 				return true, nil
 			}
-			return hook(ctx, c)
+			ok, err := hook(ctx, c)
+			if !ok && err == nil {
+				noteTurnedDown(ctx)
+			}
+			return ok, err
 		}
 	}
 	if hook := cfg.AfterRelease; hook != nil {
@@ -206,7 +210,13 @@ func forCallersOnly(cfg *pgxpool.Config) {
 	//lint:ignore SA1019 of users that have not moved on
 	if hook := cfg.BeforeAcquire; hook != nil {
 		//lint:ignore SA1019 the same
-		cfg.BeforeAcquire = func(ctx context.Context, c *pgx.Conn) bool { return own(ctx) || hook(ctx, c) }
+		cfg.BeforeAcquire = func(ctx context.Context, c *pgx.Conn) bool {
+			ok := own(ctx) || hook(ctx, c)
+			if !ok {
+				noteTurnedDown(ctx)
+			}
+			return ok
+		}
 	}
 }
 
