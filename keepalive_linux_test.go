@@ -15,7 +15,7 @@ func TestTheVectorProfileSetsTCPKeepAliveOnTheRealSocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, err := socketOf(conn.Conn()).Conn.(*net.TCPConn).SyscallConn()
+		raw, err := conn.Conn().PgConn().Conn().(syscall.Conn).SyscallConn() // as a user would
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,5 +33,14 @@ func TestTheVectorProfileSetsTCPKeepAliveOnTheRealSocket(t *testing.T) {
 		if got != want || on != 1 {
 			t.Errorf("%s: keepalive %d, idle, interval, count %v; want %v", profile, on, got, want)
 		}
+	}
+}
+
+func TestAConnectionWithoutASocketOfTheSystemSaysSo(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	if raw, err := (&socket{Conn: ours, dialled: ours}).SyscallConn(); raw != nil || err == nil {
+		t.Errorf("a pipe in memory has the socket %v, %v", raw, err)
 	}
 }

@@ -2,9 +2,11 @@ package autotune
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -278,6 +280,14 @@ func (s *socket) releasePermitWhenGone() {
 
 // NetConn is the network connection beneath, as a *tls.Conn tells it.
 func (s *socket) NetConn() net.Conn { return s.Conn }
+
+// SyscallConn is the operating system's socket beneath, for who reads or sets its options.
+func (s *socket) SyscallConn() (syscall.RawConn, error) {
+	if c, ok := s.dialled.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, fmt.Errorf("autotune: a %T, which the dialler gave, has no socket of the operating system", s.dialled)
+}
 
 // socketKey is where a connection's custom data holds its socket, for when the
 // user's AfterNetConnect has wrapped TLS.
