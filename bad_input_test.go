@@ -32,6 +32,7 @@ func TestAConnectionStringThatCannotBeUsedIsAnErrorAtOnce(t *testing.T) {
 		"host=h port=x PASSWORD=s3cret",
 		"postgres://me:s3@s3cret@h:x/db",
 		"host=h password='s3 s3cret",
+		"jdbc:postgresql://user:s3cret@localhost/db?sslmode=disable",
 	} {
 		p, err := autotune.New(t.Context(), dsn)
 		if err == nil {

@@ -95,7 +95,7 @@ func ParseConfig(connString string) (*Config, error) {
 }
 
 func parseConfig(connString string, env func(string) (string, bool)) (*Config, error) {
-	pool, err := pgxpool.ParseConfig(connString)
+	pool, err := redact.ParsePool(connString)
 	if err != nil {
 		// Not wrapped: pgx's error repeats the string, and its masking of passwords
 		// is best effort.

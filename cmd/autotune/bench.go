@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgautotune/autotune"
 	"github.com/pgautotune/autotune/internal/bench"
+	"github.com/pgautotune/autotune/internal/redact"
 )
 
 // benchFlags are the flags of the benchmark; what was not given is as in the
@@ -116,6 +117,9 @@ func (f *benchFlags) run(ctx context.Context, s *session, given func(flag string
 	plan, err := bench.NewPlan(o)
 	if err != nil {
 		return usagef("Try: autotune bench --help", "bench: %v", err)
+	}
+	if _, err := redact.ParsePool(f.dsn); err != nil {
+		return usagef("Try: autotune bench --help", "bench: the connection string cannot be used: %v", err)
 	}
 	if _, named := connString("", s.env); named && f.dsn == "" {
 		show.note("DATABASE_URL and PG* are not used, because the benchmark writes; name the database with --dsn to use it")

@@ -88,6 +88,10 @@ func TestUsageErrorsAreTwoLinesOnStderr(t *testing.T) {
 		{"no shell", nil, []string{"completion"}, "name one shell", "bash, or zsh, or fish"},
 		{"unknown shell", nil, []string{"completion", "tcsh"}, `"tcsh"`, "bash, or zsh, or fish"},
 		{"a connection string that is none", nil, []string{"demo", "--dsn", "postgres://u:hunter2@h:notaport/d"}, "connection string", "autotune demo --help"},
+		{"a URL for another driver", map[string]string{"DATABASE_URL": "jdbc:postgresql://u:hunter2@h/d?sslmode=disable"}, []string{"recommend"}, "scheme of a URL must be postgres or postgresql", "autotune recommend --help"},
+		{"the same for the demo", nil, []string{"demo", "--dsn", "jdbc:postgresql://u:hunter2@h/d?sslmode=disable"}, "scheme", "autotune demo --help"},
+		{"the same for the bench", nil, []string{"bench", "--dsn", "jdbc:postgresql://u:hunter2@h/d?sslmode=disable"}, "scheme", "autotune bench --help"},
+		{"the same for a recording", nil, []string{"record", "-o", "x.csv", "jdbc:postgresql://u:hunter2@h/d?sslmode=disable"}, "scheme", "autotune record --help"},
 		{"a start above the pool's ceiling", nil, []string{"demo", "--dsn", "postgres://u:hunter2@h/d?pool_max_conns=8", "--start", "9"}, "Start is 9", "autotune demo --help"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

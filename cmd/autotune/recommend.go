@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/pflag"
 
 	"github.com/pgautotune/autotune/internal/advice"
@@ -57,7 +56,7 @@ func (f *surveyFlags) open(ctx context.Context, command string, env environment,
 	if !ok {
 		return nil, usagef("Name it with --dsn, DATABASE_URL or PGHOST", "%s: no server to look at", command)
 	}
-	cfg, err := pgxpool.ParseConfig(dsn) // takes out the pool_* settings, which a server would refuse
+	cfg, err := redact.ParsePool(dsn) // takes out the pool_* settings, which a server would refuse
 	if err != nil {
 		return nil, usagef("Try: autotune "+command+" --help", "%s: the connection string cannot be read: %v", command, err)
 	}

@@ -8,9 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/pgautotune/autotune/internal/pgstat"
+	"github.com/pgautotune/autotune/internal/redact"
 	"github.com/pgautotune/autotune/simulations/trace"
 )
 
@@ -36,8 +35,8 @@ func (f *recordFlags) live(ctx context.Context, s *session) error {
 	if !ok {
 		return usagef("Name it: autotune record postgres://user@host/database, or set DATABASE_URL", "record: no database given")
 	}
-	cfg, err := pgxpool.ParseConfig(dsn) // takes out the pool_* settings, which a server would refuse
-	if err != nil {                      // its text has no password in it
+	cfg, err := redact.ParsePool(dsn) // takes out the pool_* settings, which a server would refuse
+	if err != nil {                   // its text has no password in it
 		return usagef(try, "record: the connection string cannot be used: %v", err)
 	}
 	if err := f.free(); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgautotune/autotune/internal/load"
 	"github.com/pgautotune/autotune/internal/pgtest"
+	"github.com/pgautotune/autotune/internal/redact"
 )
 
 const (
@@ -89,7 +90,7 @@ func openDatabase(ctx context.Context, o *Options, tell func(string)) (_ *databa
 // config is a plain pool's configuration. The name tells the contenders apart in
 // pg_stat_activity: a tuner counts as its own what bears its pool's name.
 func (db *database) config(name string) (*pgxpool.Config, error) {
-	cfg, err := pgxpool.ParseConfig(db.dsn)
+	cfg, err := redact.ParsePool(db.dsn)
 	if err != nil {
 		return nil, fmt.Errorf("the connection string cannot be used: %w", err)
 	}

@@ -42,6 +42,31 @@ func TestTheCauseIsToldWithoutTheString(t *testing.T) {
 	}
 }
 
+// pgx would send the beginning of each to a server, as the name of a setting.
+func TestAStringThatWouldEndUpInAServersLogIsRefused(t *testing.T) {
+	for conn, says := range map[string]string{
+		"jdbc:postgresql://me:s3cret@h/d?sslmode=disable":    "scheme",
+		"postgresql+asyncpg://me:s3cret@h/d?ssl=1":           "scheme",
+		"mysql://me:s3cret@h/d":                              "scheme",
+		"POSTGRES://me:s3cret@h/d?sslmode=disable":           "small letters",
+		"\"postgres://me:s3cret@h/d?sslmode=disable\"":       "nothing before it",
+		" postgres://me:s3cret@h/d?sslmode=disable":          "nothing before it",
+		"host=h password=x s3cret!=1 sslmode=disable":        "single quotes",
+		"host=h me:s3cret@h?sslmode=disable":                 "name that none can have",
+		"postgres://h/d?me:s3cret@h=1":                       "%XX",
+		"host=h jdbc:postgresql://me:s3cret@h/d?ssl=disable": "name that none can have",
+	} {
+		if _, err := redact.ParsePool(conn); err == nil || !strings.Contains(redact.Error(err), says) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", conn, err)
+		}
+	}
+	for _, conn := range []string{"postgres://me@h/d?statement_timeout=1&search.path=x", "postgresql://h", "host=h options='-c a=b://'", "password=a://b", ""} {
+		if _, err := redact.ParsePool(conn); err != nil {
+			t.Errorf("%s: %v", conn, err)
+		}
+	}
+}
+
 func TestTextsWithAConnectionStringAreCut(t *testing.T) {
 	for text, want := range map[string]string{
 		`open postgres://me:s3cret@h/d: no such file`:        "open " + redact.Hidden,
