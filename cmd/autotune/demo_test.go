@@ -307,11 +307,17 @@ func (p *process) until(t *testing.T, text string) {
 	}
 }
 
-// interrupt ends the process with a signal and checks how it ends.
+// interrupt ends the process with a signal, which comes several times as timeout(1)
+// sends it, to the process and to its group, and checks how it ends.
 func (p *process) interrupt(t *testing.T, sig os.Signal) {
 	t.Helper()
-	if err := p.cmd.Process.Signal(sig); err != nil {
-		t.Fatal(err)
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for range 5 {
+		if err := p.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		<-again.C
 	}
 	p.until(t, "")
 	_ = p.cmd.Wait()

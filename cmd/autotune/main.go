@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -43,12 +44,20 @@ type session struct {
 // environment looks up a variable, as [os.LookupEnv] does.
 type environment func(name string) (string, bool)
 
+// sameSignal is how long signals count as one: timeout(1) and some shells signal a
+// process and then its group, which would cut its clean-up off.
+const sameSignal = time.Second
+
 // run does all that main does. The first SIGINT or SIGTERM ends ctx, after which
-// commands clean up; a second one ends the process.
+// commands clean up; another one, from a second later on, ends the process.
 func run(ctx context.Context, args []string, env environment, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop)
+	defer func() {
+		if ctx.Err() == nil { // else the same signal may come once more, up to the last moment
+			stop()
+		}
+	}()
+	context.AfterFunc(ctx, func() { time.AfterFunc(sameSignal, stop) })
 
 	err := dispatch(ctx, args, &session{env: env, stdin: stdin, stdout: stdout, stderr: stderr})
 	return report(ctx, err, stderr)
