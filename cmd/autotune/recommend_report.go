@@ -112,23 +112,37 @@ func guideline(a *advice.Advice) string {
 // seen is what was observed.
 func (r *recommendation) seen() {
 	a, seen := r.a, r.a.Seen
-	version, _, _ := strings.Cut(a.Server.PostgreSQL, " ")
-	if version == "" {
-		version = "of unknown version"
+	of, cost := "", ""
+	if version, _, _ := strings.Cut(a.Server.PostgreSQL, " "); version != "" {
+		of = " of PostgreSQL " + version
+	}
+	if seen.Cost > 0 {
+		cost = fmt.Sprintf(", at %.2f %% of a core", 100*seen.Cost)
 	}
 	r.title("What was seen")
-	r.item("source", "%s of PostgreSQL %s: %d samples in %.0f s, at %.2f %% of a core", a.Source, version, seen.Samples, seen.Seconds, 100*seen.Cost)
+	r.item("source", "%s%s: %s in %.0f s%s", a.Source, of, plural(seen.Samples, "sample"), seen.Seconds, cost)
 	if seen.PerS != nil {
 		whose := ""
 		if seen.Shared {
 			whose = "; of everybody in the database, for the server does not tell whose they are"
 		}
-		r.item("throughput", "%s transactions/s, %.3g ms of service time on average%s", thousands(int64(*seen.PerS+0.5)), *seen.Service, whose)
+		service := "the service time is unknown"
+		switch {
+		case seen.Service != nil:
+			service = fmt.Sprintf("%.3g ms of service time on average", *seen.Service)
+		case seen.Activity.Unknown < 0.05:
+			service = "the service time is too short to be seen"
+		}
+		r.item("throughput", "%s transactions/s, %s%s", thousands(int64(*seen.PerS+0.5)), service, whose)
 	} else {
 		r.item("throughput", "unknown")
 	}
 	d := a.Demand
-	r.item("in use", "%.1f on average; at most %.0f half of the time, %.0f for 95 %%, %.0f for 99 %%, %.0f ever", d.Mean, d.Median, d.P95, d.P99, math.Ceil(d.Peak))
+	ever := "ever"
+	if d.Averaged > 0 {
+		ever = "in any interval"
+	}
+	r.item("in use", "%.1f on average; at most %.0f half of the time, %.0f for 95 %%, %.0f for 99 %%, %.0f %s", d.Mean, d.Median, d.P95, d.P99, math.Ceil(d.Peak), ever)
 	for _, step := range d.Steps {
 		if step.Share >= 0.005 {
 			r.line("  %13s%6s %s %3.0f %%", "", between(step.From, step.To), bar(step.Share, 24), 100*step.Share)

@@ -77,6 +77,29 @@ func TestTheRecommendationReadsWellIn80Columns(t *testing.T) {
 	}
 }
 
+// What a trace does not hold is left out, and no 0.
+func TestAnAnswerFromATraceTellsOnlyWhatIsInIt(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`#autotune-trace {"version":1,"kind":"intervals","source":"pg_stat_activity, PostgreSQL 15.18 (Debian)"}` + "\nt_s,dur_s,rate_rps,active,idle_in_transaction,idle\n")
+	for i := range 30 {
+		fmt.Fprintf(&b, "%d,10,500,2.5,3.5,26\n", 10*i)
+	}
+	path := filepath.Join(t.TempDir(), "trace.csv")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := call(t, nil, "recommend", "--from", path)
+	if got.code != exitDone || got.stderr != "" {
+		t.Fatalf("exit %d, stderr %q", got.code, got.stderr)
+	}
+	golden(t, filepath.Join("testdata", "recommend", "trace.txt"), got.stdout)
+	for _, wrong := range []string{"0.00 %", "0.0 ms", "unknown version", "never more", "7 ever"} {
+		if strings.Contains(got.stdout, wrong) {
+			t.Errorf("%q is not in the trace", wrong)
+		}
+	}
+}
+
 func TestIndexesOfOtherExtensionsAreCountedByTheirNames(t *testing.T) {
 	file := savedSamples(t)
 	samples, err := os.ReadFile(file)

@@ -54,7 +54,7 @@ type Seen struct {
 	Seconds float64  `json:"seconds"`
 	Samples int      `json:"samples"`
 	PerS    *float64 `json:"transactions_per_second"` // of the subject's databases; nil when unknown
-	Service *float64 `json:"service_ms"`              // mean, by Little's law; nil when unknown
+	Service *float64 `json:"service_ms"`              // mean, by Little's law; nil when unknown, or too short to be seen
 	// Shared is whether others than the subject are in these two figures: the
 	// server counts by database.
 	Shared   bool     `json:"shared,omitempty"`
@@ -126,6 +126,7 @@ func Advise(q Question, r *Recording) *Advice {
 		return !q.Filter.Picks(x.name, x.role, x.database)
 	})
 	a.Demand = demandOf(subject)
+	a.Demand.Averaged = r.Averaged.Seconds()
 	a.Demand.Clipped = clipped(apps)
 	shares := capacityOf(all, everybody, server, r.Samples, cores, source)
 	if a.Supply = shares.whole(); !q.Filter.Any() {
@@ -202,10 +203,16 @@ func (a *Advice) see(t *tally, r *Recording, databases []string, shared bool) {
 		// tell whose transactions they are.
 		inDatabases := tallyOf(r.Samples, func(g *pgstat.Group) bool { return isClient(g) && slices.Contains(databases, g.Database) })
 		s.Shared = shared
-		ms := inDatabases.mean.inUse() / perS * 1000
-		s.Service = &ms
+		if used := inDatabases.mean.inUse(); used*float64(s.Samples) >= leastUsed && inDatabases.hidden == 0 {
+			ms := used / perS * 1000
+			s.Service = &ms
+		}
 	}
 }
+
+// leastUsed is how many connections the looks together must have found in use for a
+// mean service time: with fewer it is chance.
+const leastUsed = 5
 
 // othersShare of the connections in use may be those of others for the transactions of
 // a database to count as the subject's: no more than its capacity is known to.

@@ -22,6 +22,10 @@ type Demand struct {
 	// and ended that ran between two looks. 0 where the looks saw as many.
 	Between float64 `json:"between_looks,omitempty"`
 
+	// Averaged is how many seconds each of these figures is a mean of; 0 where they
+	// are of an instant.
+	Averaged float64 `json:"averaged_seconds,omitempty"`
+
 	// Wanted keeps 95 % of callers from waiting at the mean, by Erlang C.
 	Wanted int `json:"wanted"`
 

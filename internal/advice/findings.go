@@ -121,8 +121,12 @@ func sizeFindings(a *Advice, t, all *tally, add adder) {
 		if a.Size.Known {
 			without = fmt.Sprintf("a max of %d leaves them out", a.Size.Max)
 		}
-		add(spare/2, "unused", "idle connections that nobody used",
-			fmt.Sprintf("At least %.0f of %.0f connections were idle at every look, one for %s.", spare, t.peak, brief(t.oldest[pgstat.Idle])),
+		title, evidence := "more connections than were in use at once", fmt.Sprintf("At least %.0f of %.0f connections were idle at every look.", spare, t.peak)
+		if idle := t.oldest[pgstat.Idle]; idle > 0 && idle.Seconds() >= a.Seen.Seconds { // else each may have had its turn
+			title = "idle connections that nobody used"
+			evidence = fmt.Sprintf("At least %.0f of %.0f connections were idle at every look, one for %s.", spare, t.peak, brief(idle))
+		}
+		add(spare/2, "unused", title, evidence,
 			"Each takes 2–14 MB and a place of max_connections: "+without+".")
 	}
 	usable := a.Server.MaxConnections - a.Server.Reserved

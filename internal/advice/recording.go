@@ -14,6 +14,9 @@ type Recording struct {
 	// Database is the one that the looks themselves were made in; "" if none was.
 	Database string
 	Samples  []Sample // in order of time
+	// Averaged is how long the intervals are of which the samples are means; 0 where
+	// they are looks, which see an instant.
+	Averaged time.Duration
 	// Source says where the samples come from, as a clause for a person.
 	Source string
 	// Unseen are sentences about what the source could not show.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pgautotune/autotune/internal/pgstat"
 )
@@ -146,6 +147,34 @@ func TestWaitsForSharedMemoryAndForPagesOfOthersAreToldByAnyName(t *testing.T) {
 			if !found || !strings.Contains(f.Evidence, "most for "+wait) {
 				t.Errorf("%s: %q", wait, f.Evidence)
 			}
+		}
+	}
+}
+
+// Connections that take turns are all used, however many are idle at each look.
+func TestConnectionsThatTakeTurnsAreNotSaidToBeUnused(t *testing.T) {
+	for idle, want := range map[time.Duration]string{98 * time.Millisecond: "more connections than were in use", 2 * time.Hour: "that nobody used", 0: "more connections than"} {
+		spare := group(pgstat.Idle, "", 13)
+		spare.Oldest = idle
+		f, _ := finding(Advise(Question{}, recorded(steadily(group(pgstat.Active, "", 1), spare), 8)), "unused")
+		if !strings.Contains(f.Title, want) || strings.Contains(f.Evidence, "one for") != (idle == 2*time.Hour) {
+			t.Errorf("idle for %s at most: %+v", idle, f)
+		}
+	}
+}
+
+// What is in use for less than looks can see has no service time of 0.
+func TestAServiceTimeThatWasNotSeenIsUnknown(t *testing.T) {
+	all := steadily(group(pgstat.Idle, "", 4))
+	for i := range all {
+		all[i].Transactions = map[string]int64{"app": int64(i * 57)}
+	}
+	for _, seen := range []int{0, 4, 40} {
+		for i := range seen {
+			all[i].Groups = []pgstat.Group{group(pgstat.Active, "", 1)}
+		}
+		if a := Advise(Question{}, recorded(all, 4)); a.Seen.PerS == nil || (a.Seen.Service != nil) != (seen >= leastUsed) {
+			t.Errorf("seen in use %d times: %v/s, %v ms", seen, a.Seen.PerS, a.Seen.Service)
 		}
 	}
 }

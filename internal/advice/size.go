@@ -3,6 +3,7 @@ package advice
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/pgautotune/autotune/internal/model"
 	"github.com/pgautotune/autotune/internal/pgstat"
@@ -110,7 +111,11 @@ func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
 			span.Lower = min(span.Lower, unqueued(t))
 			kept = fmt.Sprintf("Demand decides, with a third above it for bursts. But %.1f backends compute or want to: whether the server's cores keep up, or callers queue for them inside it, cannot be told without their number.", s.Computing)
 		}
-		z.Why = append(z.Why, fmt.Sprintf("In use at once: half of the time at most %.0f, 99 %% of it at most %.0f, never more than %d. %s", d.Median, d.P99, up(d.Peak), kept))
+		if d.Averaged > 0 {
+			z.Why = append(z.Why, fmt.Sprintf("In use on average of %s: at most %.0f in half of these intervals, %.0f in 99 %%, %d in all of them. Bursts within one are averaged away and may have taken more. %s", brief(seconds(d.Averaged)), d.Median, d.P99, up(d.Peak), kept))
+		} else {
+			z.Why = append(z.Why, fmt.Sprintf("In use at once: half of the time at most %.0f, 99 %% of it at most %.0f, never more than %d. %s", d.Median, d.P99, up(d.Peak), kept))
+		}
 		if d.Between > 0 {
 			z.Why = append(z.Why, "The peak was shorter than the looks are apart: it is known from when the statements began and ended, and what they waited for is not. It may have been higher; look for longer (--for 10m).")
 		}
@@ -204,6 +209,9 @@ func confidence(z Size, d Demand, s Supply, t *tally, seen Seen) Confidence {
 		grade = 1
 	}
 	if seen.Seconds < 20 || seen.Samples < 100 {
+		grade++
+	}
+	if z.Rule == ByDemand && d.Averaged >= 1 { // the peaks that a pool is for were not seen
 		grade++
 	}
 	if t.mean.Unknown > 0.1*t.mean.open() || coresInDoubt(s) {
@@ -315,5 +323,7 @@ func wall(b sizing.Bound) string {
 	}
 	return string(b)
 }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 func up(x float64) int { return int(math.Ceil(x - 1e-9)) }

@@ -130,7 +130,7 @@ func tallyOf(samples []Sample, pick func(*pgstat.Group) bool) *tally {
 				if g.State == pgstat.Active && g.Wait != "" {
 					t.waits[g.Wait] += n
 				}
-				if g.State == pgstat.IdleInTransaction {
+				if g.State == pgstat.IdleInTransaction && g.Ages > 0 { // a trace does not know
 					t.gap += g.Ages
 					t.gapSeen += n
 				}

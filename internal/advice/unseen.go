@@ -17,6 +17,9 @@ func (a *Advice) unseen(r *Recording, t *tally) {
 	if a.Size.Saturated && a.Size.Rule == ByKnee {
 		say("How throughput changes with the number of connections: the server was seen saturated at one concurrency only, so the knee is computed, not measured.")
 	}
+	if a.Demand.Averaged > 0 && a.Seen.Samples > 0 {
+		say("Bursts shorter than %s, which the samples are means of. A live look (autotune recommend --for 5m) sees them.", brief(seconds(a.Demand.Averaged)))
+	}
 	if t.mean.IO > notable*t.mean.inUse() && a.Supply.CPU < 0 {
 		say("Whether the disk serves more requests in parallel, and whether IO is really the disk or the kernel's cache.")
 	}

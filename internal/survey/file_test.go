@@ -149,6 +149,49 @@ func TestATraceWithoutActivityKeepsItsRows(t *testing.T) {
 	}
 }
 
+// What the role that recorded could not see is unknown, and not nobody.
+func TestATraceOfHiddenBackendsSaysSo(t *testing.T) {
+	csv := "#autotune-trace {\"version\":1,\"kind\":\"intervals\",\"quantum_s\":10}\nt_s,rate_rps,active,idle,hidden\n"
+	for i := range 30 {
+		csv += strconv.Itoa(10*i) + ",50,,,12\n"
+	}
+	rec, err := Read(strings.NewReader(csv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := advice.Advise(advice.Question{}, rec)
+	if why := strings.Join(a.Size.Why, " "); a.Size.Known || a.Today.Open != 12 || !strings.Contains(why, "12 connections hide what they do") {
+		t.Errorf("%+v %+v", a.Size, a.Today)
+	}
+	if a.Seen.PerS == nil || math.Abs(*a.Seen.PerS-50) > 1 || a.Seen.Service != nil {
+		t.Errorf("throughput %v, service time %v", a.Seen.PerS, a.Seen.Service)
+	}
+	if unseen := strings.Join(rec.Unseen, " "); !strings.Contains(unseen, "active is empty in every interval, because the role") {
+		t.Error(unseen)
+	}
+}
+
+// Means of intervals say neither that a service in use for moments is idle, nor how
+// high its bursts were.
+func TestMeansOfIntervalsAreNotTakenForLooks(t *testing.T) {
+	csv := "#autotune-trace {\"version\":1,\"kind\":\"intervals\",\"cores\":8}\nt_s,dur_s,rate_rps,active,idle\n"
+	for i := range 5 {
+		csv += strconv.Itoa(10*i) + ",10,1039,0.07,26\n"
+	}
+	rec, err := Read(strings.NewReader(csv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := advice.Advise(advice.Question{}, rec)
+	why := strings.Join(a.Size.Why, " ")
+	if !a.Size.Known || a.Size.Confidence != advice.Low || !strings.Contains(why, "on average of 10 s") || !strings.Contains(why, "averaged away") || strings.Contains(why, "never more") {
+		t.Errorf("%+v", a.Size)
+	}
+	if unseen := strings.Join(a.Unseen, " "); !strings.Contains(unseen, "Bursts shorter than 10 s") {
+		t.Error(unseen)
+	}
+}
+
 func FuzzReadNeverPanicsAndItsAdviceIsSane(f *testing.F) {
 	f.Add([]byte(`#autotune-trace {"version":1,"kind":"intervals"}` + "\nt_s,dur_s,active,waiting,idle\n0,1,2,1,3\n1,1,2,,3\n"))
 	f.Add([]byte(`{"schema":"autotune.samples/v1"}` + "\n" + `{"at_ns":1,"groups":[{"kind":"client","state":"active","backends":3}],"cpu":0.5}` + "\n"))

@@ -24,6 +24,7 @@ import (
 //	waiting     of these, those that wait
 //	idle        backends that are idle
 //	idle_in_transaction  backends idle inside a transaction
+//	hidden      backends of which it is not known what they do
 //	cpu_util    busy share of the server's CPU, 0–1
 //	throughput_rps, rate_rps or arrivals  transactions per second, or their number
 
@@ -72,13 +73,24 @@ func readTrace(first []byte, lines *lineReader) (*advice.Recording, error) {
 			return nil, fmt.Errorf("line %d: %w", lines.number, err)
 		}
 	}
-	if n := len(t.rec.Samples); t.activity && len(t.known) < n { // else nobody would seem to have been there
+	n := len(t.rec.Samples)
+	if t.activity && len(t.known) < n { // else nobody would seem to have been there
 		t.rec.Unseen = append(t.rec.Unseen, fmt.Sprintf("What the backends did in %d of %d intervals: active is empty there.", n-len(t.known), n))
 		t.rec.Samples = t.known
 	}
 	t.rec.Unseen = append(t.rec.Unseen, "Settings, vectors and applications: a trace of intervals has none. max_connections does not bound the answer.")
 	if !t.activity {
-		t.rec.Unseen = append(t.rec.Unseen, "What the backends did: the trace has no column active.")
+		why := "the trace has no column active."
+		switch {
+		case t.named && t.hidden:
+			why = "active is empty in every interval, because the role that recorded may not see it (GRANT pg_read_all_stats)."
+		case t.named:
+			why = "active is empty in every interval."
+		}
+		t.rec.Unseen = append(t.rec.Unseen, "What the backends did: "+why)
+	}
+	if last := len(t.rec.Samples) - 1; t.rec.Averaged == 0 && last > 0 { // no row says how long it was
+		t.rec.Averaged = (t.rec.Samples[last].At - t.rec.Samples[0].At) / time.Duration(last)
 	}
 	return t.rec, lines.err()
 }
@@ -89,8 +101,10 @@ type traceReader struct {
 	rec      *advice.Recording
 	done     float64
 	rest     map[string]float64 // what rounding has taken, by group
-	activity bool
-	known    []advice.Sample // of rows that say how many were active
+	named    bool               // there is a column active
+	activity bool               // and it says something
+	hidden   bool               // as the recorder saw it
+	known    []advice.Sample    // of rows that say how many were active
 }
 
 func (t *traceReader) line(line []byte) error {
@@ -102,6 +116,7 @@ func (t *traceReader) line(line []byte) error {
 			return fmt.Errorf("not JSON: %w", err)
 		}
 		for name, v := range any {
+			t.named = t.named || name == "active"
 			if x, ok := v.(float64); ok {
 				row[name] = x
 			}
@@ -115,7 +130,7 @@ func (t *traceReader) line(line []byte) error {
 			if !slices.Contains(fields, "t_s") {
 				return fmt.Errorf("the first line after the header names no column t_s")
 			}
-			t.columns = fields
+			t.columns, t.named = fields, slices.Contains(fields, "active")
 			return nil
 		}
 		for i, text := range fields {
@@ -132,7 +147,7 @@ func (t *traceReader) line(line []byte) error {
 	return t.interval(row)
 }
 
-var used = map[string]bool{"t_s": true, "dur_s": true, "active": true, "waiting": true, "idle": true, "idle_in_transaction": true,
+var used = map[string]bool{"t_s": true, "dur_s": true, "active": true, "waiting": true, "idle": true, "idle_in_transaction": true, "hidden": true,
 	"cpu_util": true, "throughput_rps": true, "rate_rps": true, "arrivals": true}
 
 // interval turns a row into a sample of the instant at which its interval began: what
@@ -152,6 +167,7 @@ func (t *traceReader) interval(row map[string]float64) error {
 	if long == 0 {
 		long = t.header.Quantum
 	}
+	t.rec.Averaged = max(t.rec.Averaged, time.Duration(min(long, 1e9)*float64(time.Second)))
 	for _, name := range []string{"throughput_rps", "rate_rps"} {
 		if rate, ok := row[name]; ok {
 			t.done += rate * long
@@ -167,23 +183,36 @@ func (t *traceReader) interval(row map[string]float64) error {
 		s.CPU = &cpu
 	}
 	// Means of an interval are fractions and backends are not: what rounding takes
-	// from one interval the next gets, so that the mean stays.
-	group := func(state pgstat.State, wait string, n float64) {
+	// from one interval the next gets, so that the mean stays. The first is rounded
+	// up, for a mean above 0 was somebody, however little it comes to in the end.
+	group := func(kind pgstat.Kind, state pgstat.State, wait string, n float64) {
 		key := string(state) + wait
-		exact := n + t.rest[key]
-		n = math.Max(0, math.Round(exact))
+		rest, before := t.rest[key]
+		if n == 0 && !before {
+			return
+		}
+		exact := n + rest
+		if n = math.Max(0, math.Round(exact)); !before {
+			n = math.Ceil(exact)
+		}
 		t.rest[key] = exact - n
 		if n > 0 {
-			s.Groups = append(s.Groups, pgstat.Group{Database: traceDatabase, Kind: pgstat.ClientKind, State: state, Wait: wait, Backends: int(n)})
+			s.Groups = append(s.Groups, pgstat.Group{Database: traceDatabase, Kind: kind, State: state, Wait: wait, Backends: int(n)})
 		}
 	}
 	_, known := row["active"]
 	t.activity = t.activity || known
 	waiting := math.Min(row["waiting"], row["active"])
-	group(pgstat.Active, "", row["active"]-waiting)
-	group(pgstat.Active, "Recorded:waiting", waiting)
-	group(pgstat.IdleInTransaction, "", row["idle_in_transaction"])
-	group(pgstat.Idle, "", row["idle"])
+	group(pgstat.ClientKind, pgstat.Active, "", row["active"]-waiting)
+	group(pgstat.ClientKind, pgstat.Active, "Recorded:waiting", waiting)
+	group(pgstat.ClientKind, pgstat.IdleInTransaction, "", row["idle_in_transaction"])
+	group(pgstat.ClientKind, pgstat.Idle, "", row["idle"])
+	if known { // the others are seen: this one is only starting
+		group(pgstat.ClientKind, pgstat.UnknownState, "", row["hidden"])
+	} else {
+		t.hidden = t.hidden || row["hidden"] > 0
+		group(pgstat.HiddenKind, pgstat.HiddenState, "", row["hidden"])
+	}
 	if err := check(t.rec, &s); err != nil {
 		return err
 	}
