@@ -96,6 +96,9 @@ func (c checked) tell(a *advice.Advice, w io.Writer) error {
 	if !v.Fits {
 		answer = "no"
 	}
+	if a.Size.Confidence == advice.Low && a.Batch == nil {
+		text += " (confidence low: another look may move the range)"
+	}
 	fmt.Fprintf(w, "autotune: %s: %s, for %s\n", answer, text, a.Question.Filter)
 	if !v.Fits {
 		return errNo

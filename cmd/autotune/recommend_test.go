@@ -215,6 +215,16 @@ func shown(t *testing.T, p *pooltest.Pooler, key string) string {
 	return ""
 }
 
+func TestACheckSaysThatItsRangeMayMove(t *testing.T) {
+	for confidence, moves := range map[advice.Confidence]bool{advice.High: false, advice.Medium: false, advice.Low: true} {
+		var said strings.Builder
+		a := &advice.Advice{Size: advice.Size{Known: true, Lower: 1, Max: 2, Upper: 8, Confidence: confidence}}
+		if err := (checked{max: 5, min: -1}).tell(a, &said); err != nil || strings.Contains(said.String(), "another look may move the range") != moves {
+			t.Errorf("confidence %s: %q %v", confidence, said.String(), err)
+		}
+	}
+}
+
 func TestCheckAnswersWithItsExitCode(t *testing.T) {
 	file := savedSamples(t)
 	z := decode[advice.Advice](t, call(t, nil, "recommend", "--from", file, "--application", "api", "--output", "json").stdout).Size

@@ -214,6 +214,24 @@ func TestABusyMachineWithIdleBackendsIsNotASaturatedServer(t *testing.T) {
 	}
 }
 
+// What other processes do to the cores is no reason for another size of the pool.
+func TestABusyMachineAroundAnIdleServerLeavesItToDemand(t *testing.T) {
+	cpu := 1.0
+	for _, cores := range []int{2, 16} {
+		all := steadily(group(pgstat.Idle, "", 14))
+		for i := range all {
+			if all[i].CPU = &cpu; i%10 == 0 {
+				all[i].Groups = []pgstat.Group{group(pgstat.Active, "", 1), group(pgstat.Idle, "", 13)}
+			}
+		}
+		a := Advise(Question{}, recorded(all, cores))
+		why := strings.Join(a.Size.Why, " ")
+		if z := a.Size; z.Rule != ByDemand || z.Saturated || z.Max != 2 || z.Lower != 1 || z.Upper < 4 || z.Upper > 8 || a.Experiment != "" || !strings.Contains(why, "Other processes keep the cores busy") {
+			t.Errorf("%d cores: %+v, experiment %q", cores, z, a.Experiment)
+		}
+	}
+}
+
 // every10 marks a group that is there at 6 of 10 looks.
 func every10(g pgstat.Group) pgstat.Group { g.Application = "every10"; return g }
 

@@ -107,7 +107,12 @@ func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
 	default:
 		z.Rule, span = ByDemand, demandSpan(d)
 		kept := "The server kept up, so demand decides, with a third above it for bursts."
-		if coresInDoubt(s) {
+		switch {
+		case othersCompute(s):
+			// Their load lengthens each use, and more or less of it changes all.
+			span = Span{max(1, span.Lower/2), span.Target, 2 * span.Upper}
+			kept = "Other processes keep the cores busy, which no size of the pool changes, so demand decides, with a third above it for bursts. Each use takes longer beside them: with less of them fewer connections would do, with more of them more."
+		case coresInDoubt(s):
 			span.Lower = min(span.Lower, unqueued(t))
 			kept = fmt.Sprintf("Demand decides, with a third above it for bursts. But %.1f backends compute or want to: whether the server's cores keep up, or callers queue for them inside it, cannot be told without their number.", s.Computing)
 		}
@@ -144,6 +149,12 @@ func decide(d Demand, s Supply, t *tally, walls sizing.Walls, seen Seen) Size {
 // coresInDoubt tells whether the server may be saturated without it being seen.
 func coresInDoubt(s Supply) bool { return s.Cores == 0 && s.Computing > leastCores }
 
+// othersCompute tells whether nearly all that keeps the machine busy is none of the
+// server's.
+func othersCompute(s Supply) bool {
+	return s.Foreign > 0 && s.CPU >= busyMachine && s.Busy < idleServer*float64(s.Cores)
+}
+
 // unqueued is how many connections are in use if as many as can be of those that
 // compute or want to queue for cores.
 func unqueued(t *tally) int {
@@ -152,11 +163,15 @@ func unqueued(t *tally) int {
 
 func kneeWhy(z Size, d Demand, s Supply) string {
 	busy := fmt.Sprintf("%d cores, and %.1f s of waiting for each second of computing", s.Cores, s.Ratio)
+	others := ""
+	if s.Foreign >= 0.5 {
+		others = fmt.Sprintf(", %.1f of them with other processes' work", s.Foreign)
+	}
 	switch {
 	case z.Saturated && d.P95 > float64(s.KneePart.Upper):
-		return fmt.Sprintf("The cores are busy %.0f %% of the time with %.0f in use: %s are served by %d. The rest queues inside the server, where it slows the others down.", 100*s.Saturated, d.Mean, busy, s.KneePart.Target)
+		return fmt.Sprintf("The cores are busy %.0f %% of the time%s with %.0f in use: %s are served by %d. The rest queues inside the server, where it slows the others down.", 100*s.Saturated, others, d.Mean, busy, s.KneePart.Target)
 	case z.Saturated:
-		return fmt.Sprintf("The cores are busy %.0f %% of the time: %s are served by %d.", 100*s.Saturated, busy, s.KneePart.Target)
+		return fmt.Sprintf("The cores are busy %.0f %% of the time%s: %s are served by %d.", 100*s.Saturated, others, busy, s.KneePart.Target)
 	}
 	return fmt.Sprintf("Every connection of those at work was in use %.0f %% of the time while cores were free: callers may queue in the service. %s: up to %d connections the server gains from.", 100*d.Clipped, busy, s.KneePart.Target)
 }

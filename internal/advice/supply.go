@@ -59,6 +59,10 @@ const (
 	// used: the rest is lost to the gaps between a wake-up and running.
 	busyMachine = 0.9
 
+	// idleServer is the share of the cores below which the server and its callers do
+	// not make a busy machine theirs: no number of connections changes it.
+	idleServer = 0.25
+
 	// idleDoubt is how much more than the measured CPU time a census may say, which
 	// counts who is ready to run as running.
 	idleDoubt = 1.5
@@ -125,6 +129,7 @@ func capacityOf(all *tally, apps []application, server *tally, samples []Sample,
 		return central.computing[i] >= float64(cores)
 	})
 	switch {
+	case s.CPU >= busyMachine && s.Busy < idleServer*float64(cores): // others keep them busy
 	case s.CPU >= busyMachine:
 		s.Saturated = math.Max(s.Saturated, s.CPU)
 	case s.CPU >= 0: // all cores cannot have been busy for longer than that

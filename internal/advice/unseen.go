@@ -15,7 +15,7 @@ func (a *Advice) unseen(r *Recording, t *tally) {
 		say("How long callers queue inside the service: a server sees connections, not who waits for one.")
 	}
 	if a.Size.Saturated && a.Size.Rule == ByKnee {
-		say("How throughput changes with the number of connections: the server was seen saturated at one concurrency only, so the knee is computed, not measured.")
+		say("How throughput changes with the number of connections: the cores were seen busy at one concurrency only, so the knee is computed, not measured.")
 	}
 	if a.Demand.Averaged > 0 && a.Seen.Samples > 0 {
 		say("Bursts shorter than %s, which the samples are means of. A live look (autotune recommend --for 5m) sees them.", brief(seconds(a.Demand.Averaged)))
