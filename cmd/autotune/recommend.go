@@ -88,7 +88,8 @@ It works as any role; GRANT pg_read_all_stats shows it what other roles do. It c
 less than 0.5 % of one core. docs/recommend.md explains the methods and their limits.
 
 --check answers a question: are the max, and the min if given, that a service has within
-the recommended ranges? It ends 0 if so and 3 if not.`,
+the recommended ranges? It ends 0 if so and 3 if not. Without it, it ends 3 where no size
+can be recommended.`,
 		example: []string{
 			"autotune recommend --dsn postgres://me@db/app --for 60s",
 			"autotune recommend --application api --instances 6 --server-cpus 16",
@@ -156,6 +157,9 @@ func (o *recommendOptions) run(ctx context.Context, s *session) error {
 		return err
 	}
 	sizes, _ := parseCheck(o.check) // validated
+	if sizes.max == 0 && !a.Size.Known && a.Batch == nil {
+		return errNo
+	}
 	return sizes.tell(a, s.stderr)
 }
 
@@ -256,7 +260,8 @@ func (o *recommendOptions) write(s *session, a *advice.Advice) error {
 		fmt.Fprintf(s.stderr, "autotune: this is the size of %d applications together; ask about one with --application, --user or --database\n", n)
 	}
 	if !a.Size.Known && a.Batch == nil {
-		return fmt.Errorf("there is no size to write: %s", strings.Join(a.Size.Why, " "))
+		fmt.Fprintf(s.stderr, "autotune: there is no size to write: %s\n", strings.Join(a.Size.Why, " "))
+		return nil
 	}
 	return writeFormat(s.stdout, o.output, a)
 }

@@ -46,7 +46,9 @@ func savedSamples(t *testing.T) string {
 
 // The URL of a service has settings of its pool, which no server knows.
 func TestAServicesURLIsGoodForLooking(t *testing.T) {
-	dsn := pgtest.DSN(t) + "&pool_max_conns=4&pool_min_conns=1"
+	dsn := pgtest.DSN(t)
+	busy(t, dsn, "service")
+	dsn += "&pool_max_conns=4&pool_min_conns=1"
 	file := filepath.Join(t.TempDir(), "day.jsonl")
 	for range 2 {
 		got := call(t, nil, "recommend", "--dsn", dsn, "--for", "1s", "--save", file)
@@ -65,7 +67,11 @@ func TestTheRecommendationReadsWellIn80Columns(t *testing.T) {
 		"server": nil, "application": {"--application", "api", "--instances", "3"}, "batch": {"--application", "api", "--workers", "60"}, "nobody": {"--user", "nobody"},
 	} {
 		got := call(t, nil, append([]string{"recommend", "--from", file}, args...)...)
-		if got.code != exitDone || got.stderr != "" {
+		code := exitDone
+		if name == "nobody" {
+			code = exitNo
+		}
+		if got.code != code || got.stderr != "" {
 			t.Fatalf("%s: exit %d, stderr %q", name, got.code, got.stderr)
 		}
 		for _, line := range strings.Split(got.stdout, "\n") {
@@ -97,6 +103,26 @@ func TestAnAnswerFromATraceTellsOnlyWhatIsInIt(t *testing.T) {
 		if strings.Contains(got.stdout, wrong) {
 			t.Errorf("%q is not in the trace", wrong)
 		}
+	}
+}
+
+// A name that nobody has is most likely a slip, and no answer in any form is the same.
+func TestAFilterThatPicksNobodySaysWhoIsThere(t *testing.T) {
+	file := savedSamples(t)
+	for _, c := range []struct{ flag, name, says string }{
+		{"--application", "nosuch", "No connection has the application name nosuch; connected are api, nightly."},
+		{"--user", "nosuch", "No connection is of the user nosuch; connected are etl, svc."},
+		{"--database", "nosuch", "No connection is to the database nosuch; connected are app."},
+	} {
+		for _, form := range []string{"text", "json", "env"} {
+			got := call(t, nil, "recommend", "--from", file, c.flag, c.name, "--output", form)
+			if said := strings.Join(strings.Fields(got.stdout+got.stderr), " "); got.code != exitNo || !strings.Contains(said, c.says) {
+				t.Errorf("%s as %s: exit %d, %s", c.flag, form, got.code, said)
+			}
+		}
+	}
+	if got := call(t, nil, "recommend", "--from", file, "--application", "api", "--user", "etl", "--output", "env"); got.code != exitNo || !strings.Contains(got.stderr, "application api, user etl at once") {
+		t.Errorf("exit %d, %s", got.code, got.stderr)
 	}
 }
 
@@ -275,6 +301,7 @@ func TestCheckAnswersWithItsExitCode(t *testing.T) {
 
 func TestRecommendAgainstARealServer(t *testing.T) {
 	dsn := pgtest.DSN(t)
+	busy(t, dsn, "service")
 	file := filepath.Join(t.TempDir(), "kept.jsonl")
 	live := call(t, nil, "recommend", "--dsn", dsn, "--for", "1s", "--save", file)
 	if live.code != exitDone || !strings.Contains(live.stdout, "What could not be seen") {

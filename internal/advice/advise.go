@@ -139,6 +139,9 @@ func Advise(q Question, r *Recording) *Advice {
 
 	walls := wallsOf(q, r, subject, all)
 	a.Size = decide(a.Demand, a.Supply, subject, walls, a.Seen)
+	if why := nobodyPicked(q.Filter, everybody, all.hidden); why != "" {
+		a.Size.Why = []string{why}
+	}
 	a.Size.divide(q.Instances, a.Demand, walls)
 	if q.Workers > 0 {
 		a.Batch = batchOf(q.Workers, a, walls)

@@ -176,20 +176,6 @@ func kneeWhy(z Size, d Demand, s Supply) string {
 	return fmt.Sprintf("Every connection of those at work was in use %.0f %% of the time while cores were free: callers may queue in the service. %s: up to %d connections the server gains from.", 100*d.Clipped, busy, s.KneePart.Target)
 }
 
-func nothingSeen(t *tally, seen Seen) []string {
-	switch {
-	case seen.Samples == 0:
-		return []string{"There is not one sample."}
-	case t.hidden > 0:
-		return []string{fmt.Sprintf("Of %s, %s hide what they do from this role. Let it see (GRANT pg_read_all_stats), or ask about those that it sees (--user).", plural(t.mean.open(), "open connection"), plural(t.hidden, "connection"))}
-	case t.mean.Unknown > hiddenMost*t.mean.open():
-		return []string{fmt.Sprintf("%s are open, and of most it is not known what they do: track_activities is off, or they are starting.", plural(t.mean.open(), "connection"))}
-	case t.mean.open() > 0:
-		return []string{fmt.Sprintf("%s are open and none was in use. Look again while the service is at work.", plural(t.mean.open(), "connection"))}
-	}
-	return []string{"No client was connected. Look again while the service is at work."}
-}
-
 // demandSpan covers what was seen, with the headroom of a pool that learns.
 func demandSpan(d Demand) Span {
 	wanted := math.Max(d.P99, math.Min(float64(d.Wanted), math.Max(d.Peak, d.P99)))
