@@ -61,7 +61,7 @@ func (f *surveyFlags) open(ctx context.Context, command string, env environment,
 		return nil, usagef("Try: autotune "+command+" --help", "%s: the connection string cannot be read: %v", command, err)
 	}
 	silent := func(err error) {
-		show.note("the server does not answer; looking goes on, and what it does meanwhile will be missing (%s)", redact.Error(err))
+		show.note("the server does not answer; looking goes on (%s)", why(err))
 	}
 	surveyor, err := survey.Open(ctx, survey.Config{ConnConfig: cfg.ConnConfig, Database: f.database, Role: f.role, Length: length, Silent: silent})
 	return surveyor, unreachable(err)

@@ -53,7 +53,7 @@ func (f *recordFlags) live(ctx context.Context, s *session) error {
 	}()
 	facts, err := reader.Facts(ctx)
 	if err != nil {
-		return err
+		return unreachable(err)
 	}
 	first, err := reader.Read(ctx)
 	if err != nil {

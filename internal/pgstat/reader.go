@@ -36,6 +36,10 @@ const (
 // ErrClosed is returned by every method of a [Reader] after [Reader.Close].
 var ErrClosed = errors.New("pgstat: the reader is closed")
 
+// ErrSetUp is in the error where a connection came about and its first statements
+// failed, which have no timeout but that of the role.
+var ErrSetUp = errors.New("setting up the reader's own connection")
+
 // Config says which server to read, whose backends are "ours", and how long a
 // read may take.
 type Config struct {
@@ -245,7 +249,7 @@ func (r *Reader) ensure(ctx context.Context, timeout time.Duration) error {
 	if err := r.greet(ctx); err != nil {
 		// A connection without its seat belts must not be used.
 		_ = conn.Close(ctx)
-		return fmt.Errorf("setting up the reader's own connection: %w", err)
+		return fmt.Errorf("%w: %w", ErrSetUp, err)
 	}
 	r.cfg.Logger.DebugContext(ctx, "statistics connection opened",
 		"backend_pid", conn.PgConn().PID(), "pooler", r.pooled)
