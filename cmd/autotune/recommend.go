@@ -217,12 +217,16 @@ func look(ctx context.Context, surveyor *survey.Surveyor, length time.Duration, 
 		return failed == nil
 	})
 	rec.Unseen = surveyor.Unseen()
+	if gone := surveyor.Gone(); gone >= time.Second {
+		show.note("the server has not answered for the last %.0f s of %.0f s", gone.Seconds(), time.Since(begin).Seconds())
+	}
 	switch {
 	case failed != nil:
 		return nil, fmt.Errorf("the samples cannot be kept: %w", failed)
 	case ctx.Err() != nil && len(rec.Samples) < 10:
 		return nil, ctx.Err()
 	case ctx.Err() != nil:
+		show.note("interrupted after %.0f s of %.0f s; the answer rests on these", time.Since(begin).Seconds(), length.Seconds())
 		rec.Unseen = append(rec.Unseen, "What would have come after the interruption.")
 	}
 	return &rec, nil

@@ -317,6 +317,15 @@ func TestRecommendAgainstARealServer(t *testing.T) {
 	}
 }
 
+// A watch that ends before its first answer is due has seen something, too.
+func TestAWatchAnswersAtItsEnd(t *testing.T) {
+	t.Parallel()
+	got := call(t, nil, "watch", "--dsn", pgtest.DSN(t), "--every", "1h", "--for", "1s", "--application", "nobody")
+	if got.code != exitDone || strings.Count(got.stdout, "\n") != 1 || !strings.Contains(got.stdout, "no size") {
+		t.Errorf("exit %d, %q, %s", got.code, got.stdout, got.stderr)
+	}
+}
+
 func TestWatchWritesJSONOneLineEach(t *testing.T) {
 	t.Parallel()
 	got := call(t, nil, "watch", "--dsn", pgtest.DSN(t), "--every", "1s", "--for", "2500ms", "--application", "nobody", "--output", "json")
@@ -328,6 +337,32 @@ func TestWatchWritesJSONOneLineEach(t *testing.T) {
 		if a := decode[advice.Advice](t, line); a.Schema != advice.Schema || a.Seen.Samples == 0 {
 			t.Errorf("%+v", a)
 		}
+	}
+}
+
+func TestAnInterruptedRecommendationSaysThatItIsPartial(t *testing.T) {
+	t.Parallel()
+	dsn, kept := pgtest.DSN(t), filepath.Join(t.TempDir(), "kept.jsonl")
+	busy(t, dsn, "service")
+	ctx, interrupt := context.WithTimeout(t.Context(), time.Minute)
+	defer interrupt()
+	var stdout, stderr strings.Builder
+	code := make(chan int)
+	go func() {
+		code <- run(ctx, []string{"recommend", "--dsn", dsn, "--for", "1h", "--save", kept, "--check", "1000"}, func(string) (string, bool) { return "", false }, strings.NewReader(""), &stdout, &stderr)
+	}()
+	for looks := 0; looks < 15; { // of which it answers
+		select {
+		case c := <-code:
+			t.Fatalf("it ended by itself: %d, %s", c, stderr.String())
+		case <-time.After(50 * time.Millisecond):
+		}
+		text, _ := os.ReadFile(kept)
+		looks = strings.Count(string(text), "\n")
+	}
+	interrupt()
+	if c := <-code; c != exitNo || !strings.Contains(stderr.String(), "s of 3600 s; the answer rests on these\nautotune: no: ") || !strings.Contains(stdout.String(), "after the interruption") {
+		t.Errorf("exit %d, %s%s", c, stdout.String(), stderr.String())
 	}
 }
 

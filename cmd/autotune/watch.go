@@ -30,7 +30,9 @@ func watchCommand() *command {
 		name: "watch", summary: "keep recommending while a service runs, changing nothing",
 		about: `Looks at a server as autotune recommend does, without end, and answers again and
 again from the last --window. A terminal shows the answer as it is; a pipe gets one line
-for each answer that differs from the one before. It changes nothing.
+for each answer that differs from the one before; the last one comes at the end. It
+changes nothing. With --listen, /readyz is 503 when the server has answered no look for
+five times --every, and no sooner than 25 s: shorter silences a restart has, too.
 
 While the size of the pool is changed by hand, it sees the throughput at each size: that
 is how the knee is measured where observation alone cannot know it.`,
@@ -119,19 +121,29 @@ func (w *watcher) answered(a *advice.Advice, at time.Time) {
 // refreshEvery is how often settings and vectors are read again.
 const refreshEvery = 5 * time.Minute
 
-// run looks until ctx ends, calling each with every answer.
+// run looks until ctx ends, calling each with every answer, the last one at the end,
+// however soon that is.
 func (w *watcher) run(ctx context.Context, each func(*advice.Advice) error) error {
 	var samples []advice.Sample
 	var failed error
 	every := w.progress.Every // never changes
 	due, refreshed := time.Now().Add(every), time.Now()
+	var within []advice.Sample
+	answer := func(now time.Time) {
+		rec := w.surveyor.Known
+		rec.Samples, rec.Unseen = within, w.surveyor.Unseen()
+		a := advice.Advise(w.question, &rec)
+		w.answered(a, now)
+		failed = each(a)
+	}
+	fresh := false // there is a look that no answer has told
 	w.surveyor.Watch(ctx, func(s advice.Sample) bool {
-		samples = append(samples, s)
+		samples, fresh = append(samples, s), true
 		old := 0
 		for s.At-samples[old].At > w.window {
 			old++
 		}
-		within := samples[old:]
+		within = samples[old:]
 		if old > len(samples)/4 { // seldom, for it copies
 			samples = slices.Clone(within)
 			within = samples
@@ -141,18 +153,17 @@ func (w *watcher) run(ctx context.Context, each func(*advice.Advice) error) erro
 		if now.Before(due) {
 			return true
 		}
-		due = now.Add(every)
+		due, fresh = now.Add(every), false
 		if now.Sub(refreshed) >= refreshEvery {
 			refreshed = now
 			_ = w.surveyor.Refresh(ctx) // the facts of before still stand; a dead server shows in the looks
 		}
-		rec := w.surveyor.Known
-		rec.Samples, rec.Unseen = within, w.surveyor.Unseen()
-		a := advice.Advise(w.question, &rec)
-		w.answered(a, now)
-		failed = each(a)
+		answer(now)
 		return failed == nil
 	})
+	if fresh && failed == nil {
+		answer(time.Now())
+	}
 	return failed
 }
 

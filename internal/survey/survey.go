@@ -35,7 +35,7 @@ const (
 	// many, more tell nothing new and only fill the memory.
 	mostLooks = 40_000
 	// patience is how long a server may not answer before it is said.
-	patience = 15 * time.Second
+	patience = 2 * time.Second
 	// farewell is how long ending the connection may take.
 	farewell = 15 * time.Second
 )
@@ -51,7 +51,7 @@ type Config struct {
 	// unknown.
 	Length time.Duration
 	// Silent is told the last error when the server has not answered for Patience
-	// (default 15 s), once each time. May be nil.
+	// (default 2 s), once each time. May be nil.
 	Silent   func(error)
 	Patience time.Duration
 }
@@ -67,6 +67,8 @@ type Surveyor struct {
 	lastCPU time.Time
 	spent   []time.Duration // of the last looks
 	failed  atomic.Int64
+	silent  time.Duration // for how long the server has answered no look, up to the last that it did
+	gone    time.Duration // and since then, when Watch ended
 
 	// Known is what does not change from look to look.
 	Known advice.Recording
@@ -145,7 +147,12 @@ func (s *Surveyor) pace() time.Duration {
 // Watch looks until ctx ends or each returns false, calling each after every look,
 // at its own pace. Looks that fail are counted; a server that is gone may be back.
 func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) {
-	last, told, pause := time.Now(), false, time.Duration(0)
+	last, told, failing, pause := time.Now(), false, false, time.Duration(0)
+	defer func() {
+		if failing {
+			s.gone = time.Since(last)
+		}
+	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -160,12 +167,16 @@ func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			last, told, pause = begin, false, 0
+			if failing {
+				s.silent += begin.Sub(last)
+			}
+			last, told, failing, pause = begin, false, false, 0
 			if !each(sample) {
 				return
 			}
 		default:
 			s.failed.Add(1)
+			failing = true
 			pause = pgstat.NextPause(pause)
 			if time.Since(last) > max(s.cfg.Patience, 2*s.pace()) && !told && s.cfg.Silent != nil {
 				told = true
@@ -179,13 +190,20 @@ func (s *Surveyor) Watch(ctx context.Context, each func(advice.Sample) bool) {
 // Unseen are sentences about what this survey could not see.
 func (s *Surveyor) Unseen() (list []string) {
 	if n := s.failed.Load(); n > 0 {
-		list = append(list, fmt.Sprintf("%d looks failed or came too late; what happened meanwhile is missing.", n))
+		end := ""
+		if s.gone > 0 {
+			end = ", the end of it among that"
+		}
+		list = append(list, fmt.Sprintf("What happened in %.1f s of %.0f s%s: %d looks failed or came too late.", (s.silent+s.gone).Seconds(), time.Since(s.begin).Seconds(), end, n))
 	}
 	return list
 }
 
 // Failed is how many looks failed or came too late. It is safe for concurrent use.
 func (s *Surveyor) Failed() int64 { return s.failed.Load() }
+
+// Gone is for how long the server had not answered when Watch ended; 0 where it did.
+func (s *Surveyor) Gone() time.Duration { return s.gone }
 
 // Refresh reads again what seldom changes.
 func (s *Surveyor) Refresh(ctx context.Context) error {

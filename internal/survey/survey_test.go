@@ -253,6 +253,20 @@ func TestASurveyOutlivesARestartOfItsServer(t *testing.T) {
 	if s.Failed() == 0 || len(silent) > 0 {
 		t.Errorf("%d failed looks, told %d times more", s.Failed(), len(silent))
 	}
+	const end = "the end of it among that"
+	missing := s.silent
+	if said := strings.Join(s.Unseen(), ""); missing <= 0 || s.Gone() != 0 || !strings.Contains(said, fmt.Sprintf("What happened in %.1f s of ", missing.Seconds())) || strings.Contains(said, end) {
+		t.Errorf("silent for %s, gone for %s: %q", missing, s.Gone(), said)
+	}
+	if err := server.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	s.cfg.Silent = func(error) { cancel() }
+	s.Watch(ctx, func(advice.Sample) bool { return true })
+	if said := strings.Join(s.Unseen(), ""); s.Gone() <= 0 || !strings.Contains(said, end) {
+		t.Errorf("gone for %s at the end: %q", s.Gone(), said)
+	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}

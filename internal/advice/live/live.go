@@ -3,7 +3,8 @@
 //	/             the answer as text
 //	/answer.json  the same as JSON, the form of autotune recommend
 //	/healthz      200 while the watch goes on, else 503 and why
-//	/readyz       200 while the server answers and there is an answer, else 503 and why
+//	/readyz       200 while there is an answer and the server has answered a look within
+//	              five answers' time, 25 s at least; else 503 and why
 //	/metrics      the answer and what it rests on, for Prometheus
 //
 // live.go answers requests, metrics.go is the table of metrics.
