@@ -159,8 +159,10 @@ type Pool struct {
 }
 
 // Server is the database. Its CPU serves all runnable backends at once
-// (processor sharing), at a rate in all of Factor × capacity(n) cores for n
-// runnable backends; see the package comment for the laws.
+// (processor sharing), at a rate in all of C(n) cores for n runnable backends. With the
+// law "beyond" C(n) = b / (1 + sigma × (n−b) + kappa × (n−b) × n), where b is the smaller
+// of n and cores: those beyond the cores cost. With "usl", the Universal Scalability Law,
+// C(n) = n / (1 + sigma × (n−1) + kappa × n × (n−1)), of one core's speed.
 type Server struct {
 	Cores int     `yaml:"cores"` // default 4; 1 to 4,096
 	Law   Law     `yaml:"law"`   // default beyond
