@@ -86,7 +86,11 @@ func (s *Samples) Near(at time.Duration, n float64) (x, seconds float64, ok bool
 	const reach = 1.5
 	var low, high SampleBucket
 	for i := range s.Buckets {
-		b := s.aged(s.Buckets[i], at)
+		b := s.Buckets[i]
+		if b.Seconds == 0 || b.N()*reach < n || b.N() > n*reach {
+			continue // most of them: how old they are costs more to know
+		}
+		b = s.aged(b, at)
 		if b.Seconds < sampleSeconds || b.Completions <= 0 {
 			continue
 		}
