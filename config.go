@@ -34,7 +34,7 @@ type Config struct {
 	// swaps included; the controller's own single one comes on top.
 	Floor   int // default 1; 1 to Ceiling
 	Ceiling int // default Pool.MaxConns where it was set, else Workers + 2 for batch, else 200; 1 to 10,000
-	Start   int // default Pool.MaxConns; where it was not set, 100 for vector and Workers + 2 for batch; Floor to Ceiling
+	Start   int // default Pool.MaxConns; where it was not set, 100 for vector and Workers + 2 for batch, and Pool.MinConns at least; Floor to Ceiling
 	Budget  int // default Ceiling; Ceiling to 20,000
 
 	// Objective is what the limit shall be best for; default balanced.
@@ -111,7 +111,7 @@ func (c *Config) readEnvironment(env func(string) (string, bool)) error {
 		if v, ok := env(name); ok && v != "" {
 			if err := set(v); err != nil {
 				// The value may be that of another variable, such as DATABASE_URL.
-				errs = append(errs, fmt.Errorf("autotune: environment variable %s: %s", name, redact.Error(err)))
+				errs = append(errs, fmt.Errorf("autotune: environment variable %s: %s", name, redact.About(err, v)))
 			}
 		}
 	}
@@ -288,6 +288,9 @@ func (c *Config) complete() (*Config, profileSettings, error) {
 	if out.Start != 0 {
 		bound("Start", out.Start, max(1, out.Floor), out.Ceiling)
 		settings.start.Max = out.Start
+	}
+	if explicit.min && !explicit.max && out.Start == 0 { // a min that was asked for holds from the start
+		settings.start.Max = max(settings.start.Max, int(c.Pool.MinConns))
 	}
 	settings.start.Max = min(max(settings.start.Max, out.Floor), out.Ceiling)
 	settings.start.Min = min(max(settings.start.Min, 0), settings.start.Max)

@@ -212,6 +212,7 @@ func TestTheEnvironmentIsHonouredAndTheConnectionStringWins(t *testing.T) {
 		{"DB_MAX_CONNECTIONS", "37", dsn, func(c *Config, s profileSettings) bool { return s.start.Max == 37 && c.Ceiling == 37 }},
 		{"DB_MAX_CONNECTIONS", "37", dsn + "?pool_max_conns=9", func(c *Config, s profileSettings) bool { return s.start.Max == 9 && c.Ceiling == 9 }},
 		{"DB_MIN_CONNECTIONS", "2", dsn, func(c *Config, s profileSettings) bool { return s.start.Min == 2 && s.userMin == 2 }},
+		{"DB_MIN_CONNECTIONS", "50", dsn, func(c *Config, s profileSettings) bool { return s.start == Size{Max: 50, Min: 50} && c.Ceiling == 200 }},
 		{"DB_MIN_CONNECTIONS", "2", dsn + "?pool_min_conns=1", func(c *Config, s profileSettings) bool { return s.start.Min == 1 }},
 		{"DB_CONNECTION_TIMEOUT", "7", dsn, func(c *Config, _ profileSettings) bool { return c.AcquireTimeout == 7*time.Second }},
 		{"DB_CONNECTION_TIMEOUT", "1500", dsn, func(c *Config, _ profileSettings) bool { return c.AcquireTimeout == 1500*time.Millisecond }},

@@ -27,7 +27,7 @@ func TestNoMessageRepeatsAConnectionString(t *testing.T) {
 		{nil, []string{"simulate", "--calibrate", "host=h port=x PASSWORD=s3cr3t"}, "invalid port"},
 		{nil, []string{"replay", "journal.jsonl", url}, "which does not belong"},
 		{nil, []string{"simulate", "--scenario", "postgres://me:s3,cr3t@h/db"}, "--scenario is a URL"},
-		{map[string]string{"AUTOTUNE_FOR": url}, []string{"recommend"}, "AUTOTUNE_FOR"},
+		{map[string]string{"AUTOTUNE_FOR": url}, []string{"recommend"}, "AUTOTUNE_FOR: [connection string, not shown] is not a value of --for (duration)"},
 		{map[string]string{"AUTOTUNE_CHECK": url}, []string{"recommend"}, "--check is a URL"},
 		{map[string]string{"DATABASE_URL": "postgres://me:s3@cr3t@h:x/db"}, []string{"recommend"}, "%40 for @"},
 		{nil, []string{"demo", "--dsn", "postgres://me:1/s3cr3t@127.0.0.1:x/db"}, ""},

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/pgautotune/autotune/internal/redact"
 )
 
 // Where a setting comes from, the first that says something:
@@ -42,7 +44,7 @@ func readEnvironment(fs *pflag.FlagSet, env environment) (err error) {
 		if v, ok := env(name); ok && v != "" {
 			if e := fs.Set(f.Name, v); e != nil {
 				// pflag's text names the flag, which nobody gave.
-				err = fmt.Errorf("environment variable %s: %q is not a value of --%s (%s)", name, v, f.Name, allowed(f))
+				err = errors.New(redact.About(fmt.Errorf("environment variable %s: %q is not a value of --%s (%s)", name, v, f.Name, allowed(f)), v))
 				return
 			}
 			_ = fs.SetAnnotation(f.Name, annotationSetBy, []string{name})

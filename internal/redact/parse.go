@@ -2,6 +2,7 @@ package redact
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -28,7 +29,7 @@ func ParsePool(connString string) (*pgxpool.Config, error) {
 	}
 	cfg, err := pgxpool.ParseConfig(connString)
 	if err != nil {
-		return nil, err
+		return nil, blame(err)
 	}
 	for name := range cfg.ConnConfig.RuntimeParams {
 		if !setting.MatchString(name) {
@@ -36,4 +37,26 @@ func ParsePool(connString string) (*pgxpool.Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+// blame names the variable of the environment that an error comes from, if it comes
+// without anything of the connection string, too.
+func blame(err error) error {
+	_, alone := pgxpool.ParseConfig("host=localhost") // by itself it is fine
+	if alone == nil {
+		return err
+	}
+	cause := Cause(alone)
+	if first, _, _ := strings.Cut(Cause(err), ";"); first != cause {
+		return err
+	}
+	from := "the PG* variables"
+	for _, v := range []struct{ word, name string }{{"port", "PGPORT"}, {"service", "PGSERVICE, or the file that PGSERVICEFILE names"}, {"connect_timeout", "PGCONNECT_TIMEOUT"},
+		{"sslmode", "PGSSLMODE"}, {"TLS", "the PGSSL* variables"}, {"target_session_attrs", "PGTARGETSESSIONATTRS"}} {
+		if strings.Contains(cause, v.word) {
+			from = v.name
+			break
+		}
+	}
+	return fmt.Errorf("%s, which comes from %s in the environment", cause, from)
 }

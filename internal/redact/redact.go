@@ -74,6 +74,18 @@ func Error(err error) string {
 	return Text(text)
 }
 
+// About is the text of an error about a value that a person gave, which may be a
+// connection string where none belongs: then what is wrong with it stays.
+func About(err error, value string) string {
+	text := err.Error()
+	for _, v := range []string{value, strings.TrimSpace(value)} {
+		if Suspect(v) {
+			text = strings.ReplaceAll(text, strconv.Quote(v), Hidden)
+		}
+	}
+	return Text(text)
+}
+
 // Database is the name of a database as it may be shown: pgx takes what follows an
 // unescaped / in a password for a part of it.
 func Database(name string) string {

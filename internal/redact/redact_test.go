@@ -67,6 +67,43 @@ func TestAStringThatWouldEndUpInAServersLogIsRefused(t *testing.T) {
 	}
 }
 
+func TestAnErrorOfTheEnvironmentNamesItsVariable(t *testing.T) {
+	for _, c := range []struct{ name, value, conn, says string }{
+		{"PGPORT", "s3cret", "host=h", "invalid port, which comes from PGPORT in the environment"},
+		{"PGPORT", "s3cret", "postgres://me:s3cret@h/d", "invalid port, which comes from PGPORT in the environment"},
+		{"PGSERVICE", "s3cret", "", "which comes from PGSERVICE"},
+		{"PGSSLMODE", "s3cret", "host=h", "(sslmode is invalid), which comes from PGSSLMODE"},
+		{"PGCONNECT_TIMEOUT", "s3cret", "host=h", "which comes from PGCONNECT_TIMEOUT"},
+		{"PGPORT", "5433", "host=h port=s3cret", "invalid port"},
+	} {
+		t.Run(c.name+" "+c.conn, func(t *testing.T) {
+			t.Setenv(c.name, c.value)
+			_, err := redact.ParsePool(c.conn)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, got := range []string{redact.Cause(err), redact.Error(err)} {
+				if !strings.Contains(got, c.says) || strings.Contains(got, "s3cret") || strings.Contains(got, "environment") != strings.Contains(c.says, "comes from") {
+					t.Errorf("%q", got)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatIsWrongWithAConnectionStringWhereNoneBelongsStays(t *testing.T) {
+	const value = " host=h password='s3 cret' "
+	for _, v := range []string{value, strings.TrimSpace(value)} {
+		err := fmt.Errorf("%q is not a timeout: write 10s", v)
+		if got, want := redact.About(err, value), redact.Hidden+" is not a timeout: write 10s"; got != want {
+			t.Errorf("%q instead of %q", got, want)
+		}
+	}
+	if got := redact.About(errors.New(`"soon" is not a timeout, password=s3cret`), "soon"); got != `"soon" is not a timeout, `+redact.Hidden {
+		t.Error(got)
+	}
+}
+
 func TestTextsWithAConnectionStringAreCut(t *testing.T) {
 	for text, want := range map[string]string{
 		`open postgres://me:s3cret@h/d: no such file`:        "open " + redact.Hidden,
