@@ -59,11 +59,12 @@ func between(low, high int) string {
 }
 
 // writeDecisions writes what changed the pool, and why. Steps of one attempt to
-// learn are one line, and what it came to counts from the limit before it.
+// learn are one line, and what it came to counts from the limit before it, unless it is
+// that one again.
 func writeDecisions(b *bytes.Buffer, r *demoResult, s style) {
 	fmt.Fprintf(b, "\n%s\n", s.bold(fmt.Sprintf("%8s  %-6s  %s", "at", "action", "decisions that changed the pool, and why")))
 	if len(r.Decisions) == 0 {
-		b.WriteString("          hold    none\n")
+		b.WriteString("          none\n")
 	}
 	for rest := slices.Clone(r.Decisions); len(rest) > 0; {
 		n := 1
@@ -75,8 +76,10 @@ func writeDecisions(b *bytes.Buffer, r *demoResult, s style) {
 			action = "try"
 		}
 		if before := rest[0].LimitFrom; n < len(rest) && ends(rest[n-1], rest[n]) {
-			rest[n].LimitFrom = before
-			rest[n].Action = moved(&rest[n])
+			if rest[n].again = before == rest[n].Limit; !rest[n].again {
+				rest[n].LimitFrom = before
+				rest[n].Action = moved(&rest[n])
+			}
 		}
 		const indent = 18 // of what comes after the action
 		text := strings.ReplaceAll(wrap(explained(rest[:n]), helpWidth-indent), "\n", "\n"+strings.Repeat(" ", indent))
@@ -105,13 +108,10 @@ func ends(a, b demoChange) bool {
 
 // moved is the action of a change from before an attempt to learn to after it.
 func moved(c *demoChange) string {
-	switch {
-	case c.Limit > c.LimitFrom:
+	if c.Limit > c.LimitFrom {
 		return string(controller.Grow)
-	case c.Limit < c.LimitFrom:
-		return string(controller.Shrink)
 	}
-	return string(controller.Hold)
+	return string(controller.Shrink)
 }
 
 // explained is what a decision, or a row of them for one reason, changed, and why.
@@ -127,6 +127,9 @@ func explained(steps []demoChange) string {
 			}
 			told = d.Limit
 			limits += fmt.Sprintf(" → %d", told)
+		}
+		if last.again {
+			limits += " again"
 		}
 		parts = append(parts, limits)
 	}

@@ -75,6 +75,8 @@ type demoChange struct {
 	Limit     int     `json:"limit"`
 	MaxFrom   int     `json:"max_from"`
 	Max       int     `json:"max"`
+
+	again bool // for the report: the limit is that of before the attempt
 }
 
 type demoPoint struct {
