@@ -91,6 +91,12 @@ const mostConnections = 1000
 // validate refuses what cannot be before anything is started.
 func (o *demoOptions) validate(given func(flag string) bool) error {
 	const try = "Try: autotune demo --help"
+	least := func(flag string) int64 { // 0 is the default, which nobody asks for by a number
+		if given(flag) {
+			return 1
+		}
+		return 0
+	}
 	for _, f := range []struct {
 		name             string
 		value, low, high int64
@@ -98,8 +104,8 @@ func (o *demoOptions) validate(given func(flag string) bool) error {
 		{"clients", int64(o.clients), 1, 10_000},
 		{"vectors", int64(o.vectors), 100, 10_000_000},
 		{"dimensions", int64(o.dimensions), 1, load.MaxDimensions},
-		{"start", int64(o.start), 0, mostConnections},
-		{"fixed", int64(o.fixed), 0, mostConnections},
+		{"start", int64(o.start), least("start"), mostConnections},
+		{"fixed", int64(o.fixed), least("fixed"), mostConnections},
 	} {
 		if f.value < f.low || f.value > f.high {
 			return usagef(try, "demo: --%s is %d, outside its bounds of %d to %d", f.name, f.value, f.low, f.high)

@@ -63,7 +63,8 @@ func openDemoDatabase(ctx context.Context, o *demoOptions, show *screen) (_ *dem
 		err = cfg.Validate()
 	}
 	if err != nil {
-		return nil, usagef("Try: autotune demo --help", "demo: %v", strings.ReplaceAll(err.Error(), "\n", "; "))
+		said := strings.NewReplacer("\n", "; ", "autotune: ", "", "Config.Start", "--start").Replace(err.Error())
+		return nil, usagef("Try: autotune demo --help", "demo: %v", said)
 	}
 	db.cfg = cfg.Pool.ConnConfig
 	// The tuner takes what has the pool's name for the pool's connections.
@@ -110,7 +111,7 @@ func (db *demoDatabase) connect(ctx context.Context) error {
 	err = conn.QueryRow(ctx, `select extversion, nspname, nspname = any(current_schemas(true))
 		from pg_extension e join pg_namespace n on n.oid = e.extnamespace where extname = 'vector'`).Scan(&db.pgvector, &schema, &visible)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return fmt.Errorf("database %q on %s has no pgvector, which the demo's vectors need: run CREATE EXTENSION vector in it, or leave out --dsn for a throwaway PostgreSQL", db.cfg.Database, db.cfg.Host)
+		return fmt.Errorf("database %q on %s has no pgvector, which the demo's vectors need: %s, or leave out --dsn for a throwaway PostgreSQL", db.cfg.Database, db.cfg.Host, load.VectorRemedy(ctx, conn))
 	}
 	if err != nil {
 		return err

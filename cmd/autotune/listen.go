@@ -69,6 +69,9 @@ func listen(ctx context.Context, command, address string, note func(format strin
 	if err != nil {
 		return nil, usagef("Try: --listen :8080, or --listen 0.0.0.0:8080 to let other machines in", "%s: --listen %q is not an address: %v", command, address, err)
 	}
+	if _, err := net.DefaultResolver.LookupPort(ctx, "tcp", port); err != nil {
+		return nil, usagef("Try: --listen :8080; a port is a number up to 65535", "%s: --listen %q has no port that there can be", command, address)
+	}
 	if host == "" {
 		host = "127.0.0.1"
 	}

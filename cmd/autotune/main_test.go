@@ -92,7 +92,10 @@ func TestUsageErrorsAreTwoLinesOnStderr(t *testing.T) {
 		{"the same for the demo", nil, []string{"demo", "--dsn", "jdbc:postgresql://u:hunter2@h/d?sslmode=disable"}, "scheme", "autotune demo --help"},
 		{"the same for the bench", nil, []string{"bench", "--dsn", "jdbc:postgresql://u:hunter2@h/d?sslmode=disable"}, "scheme", "autotune bench --help"},
 		{"the same for a recording", nil, []string{"record", "-o", "x.csv", "jdbc:postgresql://u:hunter2@h/d?sslmode=disable"}, "scheme", "autotune record --help"},
-		{"a start above the pool's ceiling", nil, []string{"demo", "--dsn", "postgres://u:hunter2@h/d?pool_max_conns=8", "--start", "9"}, "Start is 9", "autotune demo --help"},
+		{"a start above the pool's ceiling", nil, []string{"demo", "--dsn", "postgres://u:hunter2@h/d?pool_max_conns=8", "--start", "9"}, "autotune: demo: --start is 9", "autotune demo --help"},
+		{"a start of nothing", nil, []string{"demo", "--start", "0"}, "--start is 0, outside its bounds of 1 to 1000", "autotune demo --help"},
+		{"a port that is none", nil, []string{"demo", "--listen", "bogus"}, `--listen "bogus" has no port that there can be`, "--listen :8080"},
+		{"a port beyond all", nil, []string{"demo", "--listen", ":99999"}, `--listen ":99999" has no port that there can be`, "--listen :8080"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := call(t, c.env, c.args...)

@@ -111,7 +111,7 @@ func (db *database) ask(ctx context.Context) error {
 		return fmt.Errorf("reading the server's settings: %w", err)
 	}
 	if db.info.Pgvector == "" {
-		return errors.New("this database has no pgvector, which the vectors need: run CREATE EXTENSION vector in it, or name no database for a throwaway PostgreSQL")
+		return fmt.Errorf("this database has no pgvector, which the vectors need: %s, or name no database for a throwaway PostgreSQL", load.VectorRemedy(ctx, db.conn))
 	}
 	db.info.Version, _, _ = strings.Cut(db.info.Version, " ") // without the packager's
 	db.info.Throwaway = db.server != nil && db.server.Owned()
