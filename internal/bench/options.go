@@ -105,16 +105,16 @@ func (o *Options) Validate() error {
 		v         float64
 		low, high float64
 	}{
-		{"rounds", float64(o.Rounds), 1, 1000},
-		{"slice, in seconds,", o.Slice.Seconds(), 0.2, 600},
-		{"cold phase, in seconds,", o.Cold.Seconds(), 1, 3600},
-		{"clients", float64(o.Clients), 1, 10_000},
-		{"vectors", float64(o.Vectors), 100, 10_000_000},
-		{"runs", float64(o.Runs), 1, 100},
+		{"number of rounds", float64(o.Rounds), 1, 1000},
+		{"length of a slice, in seconds,", o.Slice.Seconds(), 0.2, 600},
+		{"length of the cold phase, in seconds,", o.Cold.Seconds(), 1, 3600},
+		{"number of clients", float64(o.Clients), 1, 10_000},
+		{"number of vectors", float64(o.Vectors), 100, 10_000_000},
+		{"number of runs", float64(o.Runs), 1, 100},
 		{"share of the open loops", o.OpenShare, 0.01, 1},
 	} {
 		if !(f.v >= f.low && f.v <= f.high) {
-			return fmt.Errorf("the number of %s is %g, outside its bounds of %g to %g", f.name, f.v, f.low, f.high)
+			return fmt.Errorf("the %s is %g, outside its bounds of %g to %g", f.name, f.v, f.low, f.high)
 		}
 	}
 	if o.Uncounted >= o.Slice {

@@ -152,10 +152,13 @@ func (p Plan) Stream(r *Reader) (*Stream, error) {
 	return s, nil
 }
 
-// About is what Describe says of the trace, and what is missing in its intervals,
-// all of which it reads. Where they end in an error, it says what it knows by then:
-// the error comes again to whoever streams.
+// About is what Describe says of the trace, and what is missing in it: in all of its
+// intervals, or in the first of its requests. Where they end in an error, it says what it
+// knows by then: the error comes again to whoever streams.
 func (p Plan) About(r *Reader) []string {
+	if r.Header().Kind == Events {
+		return p.aboutEvents(r)
+	}
 	sentences := p.Describe(r.Header())
 	if r.Header().Kind != Intervals {
 		return sentences
@@ -167,6 +170,31 @@ func (p Plan) About(r *Reader) []string {
 	for s.skip() == nil {
 	}
 	return append(sentences, s.notes()...)
+}
+
+// aboutMost is how many requests are looked through for what is missing: more would take
+// as long as to simulate them.
+const aboutMost = 100_000
+
+// aboutEvents is About for a trace of requests.
+func (p Plan) aboutEvents(r *Reader) []string {
+	read, unknown := 0, 0
+	for e := (Event{}); read < aboutMost && r.Event(&e) == nil; read++ {
+		if math.IsNaN(e.Service) {
+			unknown++
+		}
+	}
+	if unknown == 0 {
+		return p.Describe(r.Header())
+	}
+	h, first := r.Header(), ""
+	if unknown == read { // else they would be said to be as observed
+		h.ServiceKind = Base
+	}
+	if read == aboutMost {
+		first = "the first "
+	}
+	return append(p.Describe(h), fmt.Sprintf("The service time is unknown in %d of %s%d requests: they take what the scenario says.", unknown, first, read))
 }
 
 // random is a generator of its own for each purpose, so that switching one thing

@@ -211,6 +211,28 @@ func TestAnIntervalWithoutAServiceTimeGetsThatOfTheKnownOnes(t *testing.T) {
 	}
 }
 
+// A request whose service time nobody recorded is not said to be as observed.
+func TestRequestsOfUnknownLengthAreSaid(t *testing.T) {
+	for rows, want := range map[string]string{
+		"0,5\n1,5\n2,5\n":                   "as observed",
+		"0,5\n1,\n2,5\n":                    "unknown in 1 of 3 requests",
+		"0,\n1,\n":                          "unknown in 2 of 2 requests",
+		strings.Repeat("1,\n", aboutMost+1): fmt.Sprintf("unknown in %d of the first %d requests", aboutMost, aboutMost),
+	} {
+		r, err := NewReader(strings.NewReader(magic+`{"version":1,"kind":"events","service_kind":"observed"}`+"\nt_s,service_ms\n"+rows), "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		about := strings.Join(Plan{}.About(r), "\n")
+		if !strings.Contains(about, want) {
+			t.Errorf("%q is not said: %s", want, about)
+		}
+		if all := !strings.Contains(rows, ",5"); strings.Contains(about, "as observed") == all {
+			t.Errorf("of %.20q… it is said: %s", rows, about)
+		}
+	}
+}
+
 func TestAServiceTimeTooFarAheadIsNotWaitedFor(t *testing.T) {
 	var rows strings.Builder
 	rows.WriteString("t_s,dur_s,rate_rps,service_ms_mean\n")
