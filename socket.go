@@ -199,6 +199,10 @@ func (s *socket) book(now, n int64) {
 // and its tokens shall not be lost for longer than this.
 const lingerTimeout = 2 * time.Second
 
+// noticeTimeout is how long a server may take to end the backend of a connection that was
+// closed as a whole, which is seen by nothing. It takes about a millisecond when it is idle.
+const noticeTimeout = 200 * time.Millisecond
+
 // Close tells the server that no more will come and gives the token back when
 // the server has closed its end: until then its backend still counts.
 func (s *socket) Close() error {
@@ -226,7 +230,9 @@ func (s *socket) Close() error {
 					break
 				}
 			}
-			enough.Stop()
+			if !enough.Stop() { // it was told by nothing before this, and counts the backend until it has noticed
+				time.Sleep(noticeTimeout)
+			}
 		}
 		_ = s.Conn.Close()
 		s.pool.ledger.remove(s)
