@@ -456,12 +456,12 @@ func knee(c checker) {
 	work.Wait()
 	d := p.Decision()
 	k := d.Estimate.Knee
-	if k.N < 1 || k.Lower > k.N || k.Upper < k.N || d.Estimate.PeakThroughput <= 0 {
-		c.Fatalf("the knee is %+v at %v per second", k, d.Estimate.PeakThroughput)
+	if k.N < 1 || k.Lower > k.N || k.Upper < k.N || d.Estimate.KneeThroughput <= 0 || d.Estimate.KneeThroughput > d.Estimate.PeakThroughput {
+		c.Fatalf("the knee is %+v at %v per second", k, d.Estimate.KneeThroughput)
 	}
 	c.check("the knee", scrape(c, of), expects{
 		"autotune_knee_connections": k.N, "autotune_knee_lower_connections": k.Lower, "autotune_knee_upper_connections": k.Upper,
-		"autotune_knee_completions_per_second":       d.Estimate.PeakThroughput,
+		"autotune_knee_completions_per_second":       d.Estimate.KneeThroughput,
 		"autotune_recommendation_target_connections": min(k.N, 16),
 	})
 	grown := 0.0
